@@ -1,0 +1,80 @@
+"""JPEG and PNG files to arrays of bytes: every colour mode becomes gray or RGB, upright."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from alexdsl.data.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
+# Files often carry a wrong extension (ImageNet has a PNG called .JPEG), so the content decides; no format among these
+# runs another program, as Pillow's reader of PostScript would.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+_ORIENTATION = 0x0112  # EXIF's tag; its values say how to turn the stored picture
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
+    """The picture in a file: uint8 [height, width, 1 or 3].
+
+    ``at_least``: a picture whose shorter side keeps this many pixels is enough; a JPEG file of at least twice the size
+    is then decoded at a half, a quarter or an eighth of it. Raises DataError, naming the file.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if at_least is not None:
+                image.draft(None, (2 * at_least, 2 * at_least))
+            orientation = _orientation(image)
+            array = _bytes(image)
+    except FileNotFoundError:
+        raise DataError(f"{_shown(path)} has gone since its folder was listed") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
+        raise DataError(f"{_shown(path)} cannot be read as an image: {_reason(error)}") from None
+    if orientation in _UPRIGHT:
+        upright = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).transpose(_UPRIGHT[orientation])
+        array = np.asarray(upright).reshape(upright.height, upright.width, -1)
+    return array
+
+
+def _orientation(image: Image.Image) -> int:
+    if "exif" not in image.info and image.format not in ("PNG", "WEBP"):
+        return 1
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged EXIF data says nothing about the picture itself
+        return 1
+
+
+def _bytes(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits of gray: Pillow's own conversion would clip at 255
+        wide = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        return np.right_shift(wide, 8).astype(np.uint8)[:, :, None]
+    if image.mode in ("1", "L", "LA"):
+        return np.asarray(image.convert("L"))[:, :, None]
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "neither JPEG nor PNG data"
+    text = str(error).split("\n")[0]
+    return text or type(error).__name__
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")  # names need not be valid text

@@ -1,0 +1,7 @@
+"""What goes wrong with data: files, images, loader workers."""
+
+from __future__ import annotations
+
+
+class DataError(Exception):
+    """Data cannot be had; the message is one clear sentence (or two), for the user."""

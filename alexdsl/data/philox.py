@@ -1,0 +1,158 @@
+"""Philox 4x32-10: every random number of a run, addressed by (seed, purpose) and (step, index in the batch, element).
+
+Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011. The convention, for kernels on any
+device as for this module:
+
+    key     = the first 8 bytes of a hash of seed and purpose (a layer's or weight's name, ``data/...``)
+    counter = (element // 4, index in the global batch, low 32 bits of the step, high 32 bits of the step)
+    element e takes word e % 4 of the result
+
+so that a number depends on what it is for, never on who draws it or when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Key: TypeAlias = tuple[int, int]
+Words: TypeAlias = NDArray[np.uint32]
+
+_MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_WEYL = 0x9E3779B9, 0xBB67AE85  # the golden ratio and sqrt(3) - 1
+_MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_BLOCKS = 1 << 13  # counters worked on at a time: the uint64 arrays of a round stay in the second-level cache
+
+
+def key(seed: int, purpose: str) -> Key:
+    """The two key words for a purpose under a seed (any int): BLAKE2b of the text ``seed/purpose``, little-endian."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
+
+
+def philox(counter: ArrayLike, key: Key) -> Words:
+    """The generator itself: uint32 [..., 4] of counters to uint32 [..., 4] of random words."""
+    counters = np.asarray(counter, np.uint64)
+    result = np.empty(counters.shape, np.uint32)
+    flat, out = counters.reshape(-1, 4), result.reshape(-1, 4)
+    for start in range(0, len(flat), _BLOCKS):
+        _rounds(flat[start : start + _BLOCKS], key, out[start : start + _BLOCKS])
+    return result
+
+
+def _rounds(counters: NDArray[np.uint64], key: Key, out: Words) -> None:
+    c0, c1, c2, c3 = (np.ascontiguousarray(counters[:, word]) for word in range(4))
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            (p1 >> _HALF) ^ c1 ^ np.uint64(k0),
+            p1 & _MASK,
+            (p0 >> _HALF) ^ c3 ^ np.uint64(k1),
+            p0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+    for word, values in enumerate((c0, c1, c2, c3)):
+        out[:, word] = values
+
+
+def words(key: Key, elements: int, *, indices: ArrayLike = (0,), step: int = 0, first: int = 0) -> Words:
+    """Random words uint32 [len(indices), elements]: elements ``first``.. at these places of a step's global batch."""
+    rows = np.asarray(indices, np.uint64).reshape(-1)
+    if first % 4:
+        return words(key, elements + first % 4, indices=rows, step=step, first=first - first % 4)[:, first % 4 :]
+    blocks = -(-elements // 4)
+    out = np.empty((len(rows) * blocks, 4), np.uint32)
+    for start in range(0, len(out), _BLOCKS):
+        part = np.arange(start, min(start + _BLOCKS, len(out)), dtype=np.uint64)
+        counters = np.empty((len(part), 4), np.uint64)
+        row, block = np.divmod(part, np.uint64(blocks))
+        counters[:, 0], counters[:, 1] = block + np.uint64(first // 4), rows[row]
+        counters[:, 2], counters[:, 3] = step & 0xFFFFFFFF, step >> 32
+        _rounds(counters, key, out[start : start + _BLOCKS])
+    return out.reshape(len(rows), blocks * 4)[:, :elements]
+
+
+def as_uniforms(words: Words) -> NDArray[np.float64]:
+    """Numbers inside (0, 1), never 0 or 1: (word + 1/2) / 2^32."""
+    return (words.astype(np.float64) + 0.5) * 2.0**-32
+
+
+def as_integers(words: Words, bound: ArrayLike) -> NDArray[np.int64]:
+    """Whole numbers in [0, bound): word * bound / 2^32, rounded down. A value's probability is off by at most 2^-32."""
+    return ((words.astype(np.uint64) * np.asarray(bound, np.uint64)) >> _HALF).astype(np.int64)
+
+
+def as_normals(words: Words) -> NDArray[np.float64]:
+    """Standard normal numbers by Box and Muller: elements 2i and 2i+1 are the cosine and sine of one pair of words.
+
+    The last axis must be even. Tails end at 6.8 standard deviations, the price of 32 bits. Only for the host: log and
+    cos differ between libraries in the last bit.
+    """
+    uniforms = as_uniforms(words)
+    # Contiguous copies: the same vector code then runs whatever slice of a batch is asked for.
+    radius = np.sqrt(-2.0 * np.log(np.ascontiguousarray(uniforms[..., 0::2])))
+    # Cosine and sine of an angle from the tangent of its half: NumPy has a fast tan, and the two by name take ten times
+    # as long. The uniforms are never exactly 1/2, where the tangent has its pole.
+    tangent = np.tan(math.pi * np.ascontiguousarray(uniforms[..., 1::2]))
+    square = tangent * tangent
+    radius /= 1.0 + square
+    out = np.empty(words.shape, np.float64)
+    out[..., 0::2] = (1.0 - square) * radius
+    out[..., 1::2] = 2.0 * tangent * radius
+    return out
+
+
+class Draws:
+    """Random numbers of one purpose in element order (step 0, index 0), as initialisers of weights take them."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._key = key(seed, purpose)
+
+    def normals(self, count: int) -> NDArray[np.float64]:
+        """Standard normal float64 [count]; a longer draw begins with a shorter one's numbers."""
+        return self._fill(count, as_normals)
+
+    def uniforms(self, count: int) -> NDArray[np.float64]:
+        """float64 [count] inside (0, 1)."""
+        return self._fill(count, as_uniforms)
+
+    def _fill(self, count: int, convert: Any) -> NDArray[np.float64]:
+        out = np.empty(count, np.float64)
+        for start in range(0, count, 4 * _BLOCKS):  # by parts: a weight of 38 million needs no gigabytes of temporaries
+            part = out[start : start + 4 * _BLOCKS]
+            part[:] = convert(words(self._key, -(-len(part) // 2) * 2, first=start)[0])[: len(part)]
+        return out
+
+
+def normals(seed: int, purpose: str, count: int) -> NDArray[np.float64]:
+    """Standard normal float64 [count] for a purpose."""
+    return Draws(seed, purpose).normals(count)
+
+
+def uniforms(seed: int, purpose: str, count: int) -> NDArray[np.float64]:
+    """float64 [count] inside (0, 1) for a purpose."""
+    return Draws(seed, purpose).uniforms(count)
+
+
+def dropout_threshold(p: float) -> int:
+    """The least word that keeps an element when a fraction ``p`` in [0, 1) is dropped, as a uint32."""
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout drops a fraction from 0 to below 1, not {p}")
+    return min(math.ceil(p * 2**32), 2**32 - 1)
+
+
+def dropout_mask(
+    seed: int, layer: str, step: int, n: int, elements: int, p: float, *, first_index: int = 0
+) -> NDArray[np.bool_]:
+    """Which elements a dropout layer keeps: bool [n, elements], the reference for every backend's kernel.
+
+    The key is ``key(seed, layer)``; rows are the places ``first_index``.. of the global batch, elements count over the
+    whole, uncut value (channel-major). Kept where word >= p * 2^32.
+    """
+    indices = np.arange(first_index, first_index + n)
+    return words(key(seed, layer), elements, indices=indices, step=step) >= np.uint32(dropout_threshold(p))

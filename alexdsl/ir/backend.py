@@ -1,0 +1,64 @@
+"""What the compiler asks of a backend: its offers; what the trainer asks of it: a loaded program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.protocol import Array, OpKind, Types
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way of computing an op: its name, the scratch memory it needs, and its expected cost in seconds."""
+
+    name: str
+    workspace: int = 0
+    cost: float = 0.0
+
+
+class Gap(Exception):
+    """The backend has no kernel for an op; the message names both."""
+
+
+class Backend(Protocol):
+    """A backend's offers import no compiler of kernels; ``load`` does."""
+
+    name: str
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        """Whether a kernel computes these ops in one go; ``keeps``: also storing the value before the last."""
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        """The layouts in which the op's kernels read its operands and write its results."""
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        """The ways of computing an op. Raises Gap where there is none."""
+
+    def lower(self, graph: Graph) -> Graph:
+        """scheduled -> program: the graph with the launches of every op and the sources of their kernels."""
+
+    def load(self, program: Graph, threads: int | None = None) -> Executable:
+        """The program with its kernels compiled and its arenas allocated."""
+
+
+class Executable(Protocol):
+    """A loaded program: buffers that live as long as it does, and a run over its launches."""
+
+    @property
+    def arenas(self) -> Mapping[str, int]:
+        """Bytes allocated on each device."""
+
+    def read(self, value: str) -> Array:
+        """A copy of a value's array in the logical layout; the value must be alive: a leaf or an output."""
+
+    def write(self, value: str, array: Array) -> None:
+        """Set a leaf. Raises ValueError where shape or type do not fit."""
+
+    def run(self) -> None:
+        """All launches once, in order."""
+
+    def close(self) -> None:
+        """Give threads and memory back."""

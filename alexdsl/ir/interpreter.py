@@ -1,0 +1,71 @@
+"""The reference interpreter: runs a graph of any stage op by op in NumPy, the living definition of its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.protocol import Array, Registry
+from alexdsl.ir.semantics import Semantics
+from alexdsl.ir.structure import LEAVES
+from alexdsl.ir.types import NUMPY
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``outputs`` by the graph's labels, the arrays that a step replaced by the weights' names, and every value."""
+
+    outputs: Mapping[str, Array]
+    updates: Mapping[str, Array]
+    values: Mapping[str, Array]
+
+
+def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> Outcome:
+    """Run ``graph`` on whole arrays in the logical layout: inputs by field, weights and state by name.
+
+    The arithmetic is in the arrays' own precision: hand in float64 weights and images to get a float64 step.
+    Raises KeyError for an array that is missing.
+    """
+    semantics = Semantics(registry)
+    values: dict[str, Array] = {}
+    updates: dict[str, list[tuple[int, Array]]] = {}
+    for op in graph:
+        if op.kind in LEAVES:
+            values[op.name] = _leaf(op, given)
+            continue
+        results = semantics.reference(op.kind, [values[name] for name in op.operands], op.attrs)
+        values.update(zip((r.name for r in op.results), results, strict=True))
+        for result, operand in _replaced(op, registry).items():
+            leaf = graph.producers[op.operands[operand]]
+            whole = leaf.attrs.get("of", leaf.name)
+            updates.setdefault(whole, []).append((leaf.attrs.get("tower", 0), values[op.results[result].name]))
+    replaced = {name: _whole(parts) for name, parts in updates.items()}
+    return Outcome({k: values[v] for k, v in graph.outputs.items()}, replaced, values)
+
+
+def _replaced(op: Op, registry: Registry) -> Mapping[int, int]:
+    return {} if "+" in op.kind else registry[op.kind].inplace
+
+
+def _whole(parts: list[tuple[int, Array]]) -> Array:
+    ordered = [array for _, array in sorted(parts, key=lambda part: part[0])]
+    return ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
+
+
+def _leaf(op: Op, given: Mapping[str, Array]) -> Array:
+    if op.kind == "input":
+        return given[op.attrs["field"]]
+    array = given[op.attrs.get("of", op.name)]
+    if "tower" not in op.attrs:
+        return array
+    rows = len(array) // op.attrs["towers"]
+    return array[op.attrs["tower"] * rows : (op.attrs["tower"] + 1) * rows]
+
+
+def zeros(graph: Graph, op: Op) -> Array:
+    """A zero array for a leaf of the graph, such as a velocity before the first step."""
+    found = graph.type(op.name)
+    return np.zeros(found.shape, NUMPY[found.dtype])

@@ -1,0 +1,84 @@
+"""The pipeline: every pass from the parsed graph to the program, in one tuple read from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from alexdsl.ir.backend import Backend
+from alexdsl.ir.graph import Graph, prune
+from alexdsl.ir.protocol import STAGES, Registry
+from alexdsl.ir.verify import verify
+from alexdsl.passes.fuse import fuse
+from alexdsl.passes.grad import differentiate
+from alexdsl.passes.infer import Report, infer
+from alexdsl.passes.layout import layout
+from alexdsl.passes.memory import plan_memory
+from alexdsl.passes.place import place
+from alexdsl.passes.predict import predict
+from alexdsl.passes.save import save
+from alexdsl.passes.schedule import schedule
+from alexdsl.passes.solve import solve
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the passes are told: the kinds, the backend, and choices that do not follow from the spec.
+
+    ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``.
+    """
+
+    registry: Registry
+    backend: Backend
+    mode: str = "train"
+    save: str = "store"
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named step of the pipeline; ``modes`` are those in which it runs."""
+
+    name: str
+    run: Callable[[Graph, Options], Graph]
+    modes: Sequence[str] = ("train", "gradients", "predict")
+
+
+PIPELINE = (
+    Pass("predict", lambda g, o: predict(g, o.registry), ("predict",)),
+    Pass("prune", lambda g, o: prune(g)),
+    Pass("infer", lambda g, o: infer(g, o.registry, o.report)),
+    Pass("grad", lambda g, o: differentiate(g, o.registry), ("train", "gradients")),
+    Pass("save", lambda g, o: save(g, o.registry, o.save), ("train", "gradients")),
+    Pass("solve", lambda g, o: solve(g, g.attrs["solver"]), ("train",)),
+    Pass("place", lambda g, o: place(g, o.registry)),
+    Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend)),
+    Pass("layout", lambda g, o: layout(g, o.backend)),
+    Pass("schedule", lambda g, o: schedule(g, o.backend)),
+    Pass("memory", lambda g, o: plan_memory(g, o.registry)),
+    Pass("lower", lambda g, o: o.backend.lower(g)),
+)
+
+
+def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterator[tuple[str, Graph]]:
+    """The graph after each pass with the pass's name, verified every time, up to the last pass of stage ``until``."""
+    last = STAGES.index(until)
+    graph = graph.with_ops(graph.ops, attrs={**graph.attrs, "mode": options.mode})
+    yield "bind", graph
+    for step in PIPELINE:
+        if options.mode not in step.modes:
+            continue
+        following = step.run(graph, options)
+        if STAGES.index(following.stage) > last:
+            return
+        graph = following
+        if options.report is None:
+            verify(graph, options.registry)
+        yield step.name, graph
+
+
+def at_stage(graph: Graph, options: Options, stage: str) -> Graph:
+    """The graph as it is at the end of a stage."""
+    for _, graph in run_passes(graph, options, stage):
+        pass
+    return graph

@@ -1,0 +1,27 @@
+"""parsed -> parsed: the net as it predicts, without what only training needs (dropout, batch statistics)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.protocol import LayerKind, Registry
+
+
+def predict(graph: Graph, registry: Registry) -> Graph:
+    """The forward graph of prediction; layers that train only become the value that flows into them."""
+    same: dict[str, str] = {}
+    ops: list[Op] = []
+    for op in graph:
+        operands = tuple(same.get(name, name) for name in op.operands)
+        kind = registry[op.kind]
+        if not isinstance(kind, LayerKind):
+            ops.append(replace(op, operands=operands))
+            continue
+        changed = kind.predict(replace(op, operands=operands))
+        if changed is None:
+            same[op.name] = operands[0]
+        else:
+            ops.append(changed)
+    outputs = {label: same.get(name, name) for label, name in graph.outputs.items()}
+    return graph.with_ops(ops, outputs=outputs, attrs={**graph.attrs, "mode": "predict"})

@@ -1,0 +1,39 @@
+"""Assembles the registry: the IR's own ops, the solvers, and the layer kinds of every installed distribution."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from alexdsl import layers
+from alexdsl.ir.backend import Backend
+from alexdsl.ir.protocol import Registry
+from alexdsl.ir.structure import STRUCTURE
+from alexdsl.solvers import SCHEDULES, SOLVERS
+
+
+@cache
+def registry() -> Registry:
+    """All kinds known here. Other distributions add theirs as modules with ``OPS`` and perhaps ``INITIALISERS``, under
+    the entry point group ``alexdsl.layers``."""
+    found = Registry().extended((*STRUCTURE, *SOLVERS), (), SCHEDULES).extended(layers.OPS, layers.INITIALISERS)
+    for point in entry_points(group="alexdsl.layers"):
+        if point.value != "alexdsl.layers":
+            module = point.load()
+            found = found.extended(module.OPS, getattr(module, "INITIALISERS", ()))
+    return found
+
+
+def backends() -> dict[str, Backend]:
+    """The installed backends by name; nothing of theirs is compiled by looking."""
+    return {point.name: point.load() for point in entry_points(group="alexdsl.backends")}
+
+
+def backend(name: str) -> Backend:
+    """The backend called ``name``. Raises LookupError listing the installed ones."""
+    for point in entry_points(group="alexdsl.backends"):
+        if point.name == name:
+            found: Backend = point.load()
+            return found
+    known = ", ".join(point.name for point in entry_points(group="alexdsl.backends"))
+    raise LookupError(f"there is no backend '{name}'; installed: {known}")

@@ -1,0 +1,74 @@
+"""Rules for the learning rate over time."""
+
+from __future__ import annotations
+
+from alexdsl.ir.graph import Attrs
+from alexdsl.ir.parameters import Choice, Mismatch, Parameter, Real, Whole
+from alexdsl.ir.protocol import Progress, Schedule
+
+
+class Metric:
+    """A metric's name, such as ``val.top1``."""
+
+    words: tuple[str, ...] = ()
+
+    def accept(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise Mismatch(f"expects {self}")
+        return value
+
+    def __str__(self) -> str:
+        return "a metric such as val.top1 or val.loss"
+
+
+class Constant(Schedule):
+    """The learning rate stays as it is."""
+
+    name = "constant"
+
+    def factor(self, progress: Progress, attrs: Attrs) -> float:
+        return 1.0
+
+
+class Step(Schedule):
+    """The learning rate is multiplied by ``factor`` once ``every`` so many epochs or steps."""
+
+    name = "step"
+    parameters = (
+        Parameter("every", Whole(1), doc="how many epochs or steps lie between two drops"),
+        Parameter("factor", Real(0), 0.1, "what the rate is multiplied by"),
+        Parameter("unit", Choice(("epochs", "steps")), "epochs", "what is counted"),
+    )
+
+    def factor(self, progress: Progress, attrs: Attrs) -> float:
+        done = progress.epoch if attrs["unit"] == "epochs" else progress.step
+        return float(attrs["factor"]) ** int(done // attrs["every"])
+
+
+class Plateau(Schedule):
+    """The learning rate is multiplied by ``factor`` when the metric has not got better for ``patience`` validations
+    ("divided by 10 when the validation error stopped improving", Krizhevsky et al. 2012, section 5)."""
+
+    name = "plateau"
+    parameters = (
+        Parameter("metric", Metric(), doc="what should improve: accuracies upwards, losses downwards"),
+        Parameter("factor", Real(0), 0.1, "what the rate is multiplied by"),
+        Parameter("patience", Whole(1), 5, "validations to wait"),
+    )
+
+    def factor(self, progress: Progress, attrs: Attrs) -> float:
+        name = attrs["metric"].removeprefix("val.")
+        sign = -1.0 if "loss" in name else 1.0
+        drops, waited, best = 0, 0, float("-inf")
+        for metrics in progress.validations:
+            value = sign * metrics.get(name, float("-inf"))
+            if value > best:
+                best, waited = value, 0
+            else:
+                waited += 1
+            if waited >= attrs["patience"]:
+                drops, waited = drops + 1, 0
+        return float(attrs["factor"]) ** drops
+
+
+SCHEDULES: tuple[Schedule, ...] = (Constant(), Step(), Plateau())
