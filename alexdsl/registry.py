@@ -24,16 +24,10 @@ def registry() -> Registry:
     return found
 
 
-def backends() -> dict[str, Backend]:
-    """The installed backends by name; nothing of theirs is compiled by looking."""
-    return {point.name: point.load() for point in entry_points(group="alexdsl.backends")}
-
-
 def backend(name: str) -> Backend:
-    """The backend called ``name``. Raises LookupError listing the installed ones."""
-    for point in entry_points(group="alexdsl.backends"):
-        if point.name == name:
-            found: Backend = point.load()
-            return found
-    known = ", ".join(point.name for point in entry_points(group="alexdsl.backends"))
-    raise LookupError(f"there is no backend '{name}'; installed: {known}")
+    """The installed backend called ``name``; getting it compiles nothing. Raises LookupError listing the installed ones."""
+    points = {point.name: point for point in entry_points(group="alexdsl.backends")}
+    if name not in points:
+        raise LookupError(f"there is no backend '{name}'; installed: {', '.join(sorted(points))}")
+    found: Backend = points[name].load()(registry())
+    return found

@@ -37,7 +37,8 @@ def read(kind: str, name: str) -> dict[str, NDArray[np.float64]] | None:
     try:
         if file.stat().st_uid != os.getuid():
             return None
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
             return {key: np.asarray(archive[key], np.float64) for key in archive.files}
     except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ EXTENSIONS = (".jpg", ".jpeg", ".png")
 # Files often carry a wrong extension (ImageNet has a PNG called .JPEG), so the content decides; no format among these
 # runs another program, as Pillow's reader of PostScript would.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+# Pillow warns of damaged EXIF data, which does not touch the picture. Warnings are filtered for the whole process at
+# once, so one thread at a time.
+_quiet = threading.Lock()
 _ORIENTATION = 0x0112  # EXIF's tag; its values say how to turn the stored picture
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,11 +39,11 @@ def decode(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     is then decoded at a half, a quarter or an eighth of it. Raises DataError, naming the file.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with _opened(path) as image:
             if at_least is not None:
                 image.draft(None, (2 * at_least, 2 * at_least))
-            orientation = _orientation(image)
             array = _bytes(image)
+            orientation = _orientation(image)  # loaded first: a PNG file may say it after the pixels
     except FileNotFoundError:
         raise DataError(f"{_shown(path)} has gone since its folder was listed") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
@@ -49,13 +54,22 @@ def decode(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     return array
 
 
+def _opened(path: Path) -> Image.Image:
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(path, formats=_FORMATS)
+
+
 def _orientation(image: Image.Image) -> int:
-    if "exif" not in image.info and image.format not in ("PNG", "WEBP"):
+    """How a loaded image is to be turned."""
+    if "exif" not in image.info:
         return 1
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged EXIF data says nothing about the picture itself
-        return 1
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return int(image.getexif().get(_ORIENTATION, 1))
+        except Exception:  # damaged EXIF data says nothing about the picture itself
+            return 1
 
 
 def _bytes(image: Image.Image) -> NDArray[np.uint8]:

@@ -105,13 +105,13 @@ def class_folders(root: Path) -> list[str]:
 
 
 def parts(path: str) -> tuple[str, str | None]:
-    """The folder of the training images and that of the held-out ones, if ``path`` is cut into train/ and val/."""
+    """The folder of the training images and that of the held-out ones, where ``path`` is cut into train/ and val/."""
     root = Path(path).expanduser()
-    if (root / TRAIN).is_dir():
-        held_out = next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
-        if held_out is not None:
-            return str(root / TRAIN), str(held_out)
-    return path, None
+    train = root / TRAIN
+    if not train.is_dir() or not any(child.is_dir() for child in train.iterdir()):
+        return path, None
+    held_out = next((root / name for name in HELD_OUT if (root / name).is_dir()), None)
+    return str(train), str(held_out) if held_out else None
 
 
 def _image_files(folder: Path) -> list[bytes]:

@@ -141,6 +141,8 @@ class Loader:
         return Slice("train", step, 0, self._training_items(step))
 
     def _check_open(self) -> None:
+        if self._pool is not None and self._pool.failure is not None:
+            raise DataError(self._pool.failure)
         if self._closed:
             raise DataError("the loader has been closed")
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexdsl.data.philox import as_integers, key, philox
+from alexdsl.ir.philox import as_integers, key, philox
 
 ROUNDS = 8
 

@@ -59,6 +59,8 @@ class Pool:
     def __init__(self, preparer: Preparer, workers: int, slot_count: int, patience: float) -> None:
         self.preparer, self.patience = preparer, patience
         self._numbers = count()
+        self.failure: str | None = None
+        """Why the workers were ended, if they failed."""
         shape = (slot_count, preparer.settings.batch, *preparer.shape)
         packer = memory.Packer(preparer)
         start = memory.aligned(8 * HEARTBEAT * workers)
@@ -147,6 +149,7 @@ class Pool:
         return f", last at {source.name(image)}" if begun else ""
 
     def _fail(self, message: str) -> None:
+        self.failure = message
         self.close()
         raise DataError(message)
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexdsl.data.errors import DataError
-from alexdsl.data.philox import Words, as_integers, as_normals, key, words
 from alexdsl.data.resizing import image_shape, load
 from alexdsl.data.settings import DataSettings, Mirror, RandomCrop
 from alexdsl.data.sources import Source
 from alexdsl.data.statistics import Statistics
+from alexdsl.ir.philox import Words, as_integers, as_normals, key, words
 
 Bytes = NDArray[np.uint8]
 Images = NDArray[np.float32]

@@ -13,6 +13,9 @@ from alexdsl.data.pool import Pool
 from alexdsl.data.prepare import Preparer, Slice
 from alexdsl.data.worker import prepare
 
+_FEW = 8
+"""How many images to prepare between looks at whether a worker has started up."""
+
 
 @dataclass
 class _Work:
@@ -85,15 +88,16 @@ class Ring:
         """Prepare a batch in this process, until a worker has started up and can take over."""
         work = self._new(number, plan)
         size = len(work.whole.items)
-        step = size if self._pool is None else 1
+        step = size if self._pool is None else _FEW
         for start in range(0, size, step):
             if self._pool is not None:
                 self._pool.poll()
                 if self._pool.ready:
                     self._share(work, start)
                     break
-            part = work.part(start, start + step)
-            error = prepare(self._preparer, part, self._batches[work.slot, start : start + step])
+            part = work.part(start, min(start + step, size))
+            out = self._batches[work.slot, start : start + len(part.items)]
+            error = prepare(self._preparer, part, out)
             if error is not None:
                 work.errors[start] = error
                 break

@@ -182,8 +182,9 @@ def read_npz(path: str, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
     """Those of the named arrays that an .npz file holds; nothing is unpickled. Raises DataError."""
     file = _existing(path)
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        with file.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise DataError(f"{path} holds a single array, not an .npz archive of images and labels")
             return {name: archive[name] for name in names if name in archive.files}
     except (

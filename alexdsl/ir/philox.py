@@ -61,7 +61,7 @@ def _rounds(counters: NDArray[np.uint64], key: Key, out: Words) -> None:
 
 
 def words(key: Key, elements: int, *, indices: ArrayLike = (0,), step: int = 0, first: int = 0) -> Words:
-    """Random words uint32 [len(indices), elements]: elements ``first``.. at these places of the global batch."""
+    """Random words uint32 [len(indices), elements]: elements ``first``.. at these places of a step's global batch."""
     rows = np.asarray(indices, np.uint64).reshape(-1)
     if first % 4:
         return words(key, elements + first % 4, indices=rows, step=step, first=first - first % 4)[:, first % 4 :]

@@ -41,7 +41,7 @@ def align(lines: list[Line]) -> None:
         if run[0].run:
             _align_mark([line for line in run if line.equal >= 0], "equal")
             _align_mark([line for line in run if line.pipe >= 0], "pipe")
-    for run in _runs(lines, lambda line: bool(line.code and line.comment)):
+    for run in _runs(lines, lambda line: (bool(line.code and line.comment), line.indent)):
         if run[0].code and run[0].comment:
             needed = max(line.indent + len(line.code) for line in run) + 2
             column = max(needed, min(line.comment_column for line in run))

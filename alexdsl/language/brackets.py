@@ -35,7 +35,8 @@ class _Mender:
         self.source, self.words, self.problems = source, words, problems
         self.kept: list[Word] = []
         self.open: list[_Opener] = []
-        self.too_deep = False
+        self.partner: dict[int, int] = {}
+        """For each closing bracket that was kept, the place of the opening one."""
         self.lines = [0] + [word.end for word in words if word.kind is Kind.NEWLINE]
 
     def run(self) -> list[Word]:
@@ -56,8 +57,6 @@ class _Mender:
                 keep = self._closing(word)
             if keep:
                 self.kept.append(word)
-        if self.too_deep:
-            self.problems.raise_if_errors()
         return self.kept
 
     def _error(self, word: Word, message: str, *notes: str, hint: str | None = None) -> None:
@@ -75,19 +74,25 @@ class _Mender:
             while self.open and self.open[-1].word.text != "{":
                 self._insert_closer(word, report=True)
         self.open.append(_Opener(word, len(self.kept), self._indent(word)))
-        if len(self.open) > MAX_DEPTH and not self.too_deep:
-            self.too_deep = True
+        if len(self.open) > MAX_DEPTH:
             self._error(word, f"brackets and blocks are more than {MAX_DEPTH} levels deep")
+            self.problems.raise_if_errors()
 
     def _insert_closer(self, before: Word, report: bool) -> None:
-        opener = self.open.pop().word
+        opener = self._pop()
         if report:
             self._unclosed(opener)
         self.kept.append(Word(Kind.MARK, OPENERS[opener.text], before.start, before.start))
 
+    def _pop(self) -> Word:
+        """Take the innermost open bracket, which the next word to be kept closes."""
+        opener = self.open.pop()
+        self.partner[len(self.kept)] = opener.at
+        return opener.word
+
     def _closing(self, word: Word) -> bool:
         if self.open and self.open[-1].word.text == CLOSERS[word.text]:
-            self.open.pop()
+            self._pop()
             return True
         if self.open and self.open[-1].word.text != "{":
             wrong = self.open[-1].word
@@ -107,7 +112,7 @@ class _Mender:
         first = not self.source.text[word.start - self._indent(word) - 1 : word.start].strip()
         if first and len(self.open) > 1 and self._indent(word) == self.open[-2].indent < self.open[-1].indent:
             self._insert_closer(word, report=True)
-        self.open.pop()
+        self._pop()
         return True
 
     def _must_have_closed(self, newline: int) -> bool:
@@ -127,10 +132,11 @@ class _Mender:
         """Report an open ( or [ and leave out its line up to here, for it would only bring up more errors."""
         first = opener.at
         while first and self.kept[first - 1].kind is not Kind.NEWLINE and not self.kept[first - 1].is_mark("{", "}"):
-            first -= 1
+            first = min(first - 1, self.partner.get(first - 1, first))
         if not any(self._swallows(word) for word in self.kept[first:]):
             self._unclosed(opener.word)
         del self.kept[first:]
+        self.partner = {close: opener for close, opener in self.partner.items() if close < first}
         while self.open and self.open[-1].at >= first:
             self.open.pop()
 

@@ -23,13 +23,16 @@ _TOP_ONLY = {
     syntax.Solver: "solver",
 }
 
+MAX_ERRORS = 50
+"""How many mistakes of a file are reported at once."""
+
 
 class Builder:
     """Builds the nodes of one source and notes what is wrong with them in `problems`."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.problems = Diagnostics()
+        self.problems = Diagnostics(MAX_ERRORS)
         self._depths: dict[int, int] = {}
 
     def build(self, tree: Any) -> syntax.File:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from alexdsl.language.span import Source, Span
 
@@ -81,14 +81,16 @@ def _excerpt(span: Span) -> tuple[str, str]:
 
 
 class SpecError(Exception):
-    """Everything that is wrong with a spec; its text is what the user reads."""
+    """Everything that is wrong with a spec, or with `more` the first part of it; its text is what the user reads."""
 
-    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+    def __init__(self, diagnostics: Iterable[Diagnostic], more: bool = False) -> None:
         self.diagnostics: list[Diagnostic] = in_order(diagnostics)
-        super().__init__(self.diagnostics)
+        self.more = more
+        super().__init__(self.diagnostics, more)
 
     def __str__(self) -> str:
-        return render_all(self.diagnostics)
+        text = render_all(self.diagnostics)
+        return f"{text}, and there may be more" if self.more else text
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -117,22 +119,28 @@ def render_all(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 class Diagnostics:
-    """Collects what is said about a spec, so that all of it can be raised at once."""
+    """Collects what is said about a spec, to raise all of it at once, or at the latest when the limit is reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._all: list[Diagnostic] = []
+        self._left = limit
 
     def error(self, span: Span | None, message: str, *notes: str, hint: str | None = None, label: str = "") -> None:
         """Note a mistake."""
-        self._add("error", span, message, notes, hint, label)
+        self._add(Diagnostic(message, span, notes, () if hint is None else (hint,), "error", label))
 
     def warning(self, span: Span | None, message: str, *notes: str, hint: str | None = None, label: str = "") -> None:
         """Note something that is allowed but hardly meant."""
-        self._add("warning", span, message, notes, hint, label)
+        self._add(Diagnostic(message, span, notes, () if hint is None else (hint,), "warning", label))
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Take over what was collected elsewhere."""
-        self._all += diagnostics
+        for diagnostic in diagnostics:
+            self._add(diagnostic)
+
+    def give_up(self) -> NoReturn:
+        """Raise what was collected, and say that it need not be all."""
+        raise SpecError(self.errors, more=True)
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -149,11 +157,12 @@ class Diagnostics:
         if errors := self.errors:
             raise SpecError(errors)
 
-    def _add(
-        self, severity: Severity, span: Span | None, message: str, notes: tuple[str, ...], hint: str | None, label: str
-    ) -> None:
-        hints = () if hint is None else (hint,)
-        self._all.append(Diagnostic(message, span, notes, hints, severity, label))
+    def _add(self, diagnostic: Diagnostic) -> None:
+        self._all.append(diagnostic)
+        if self._left is not None and diagnostic.severity == "error":
+            self._left -= 1
+            if self._left <= 0:
+                self.give_up()
 
 
 def suggest(word: str, choices: Iterable[str]) -> str | None:

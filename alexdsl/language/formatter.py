@@ -195,7 +195,7 @@ class _Formatter:
             line.equal = at
             if line.run == "chain":
                 line.run = "named"
-        elif kind == "VBAR" and line.pipe < 0 and at > 0 and line.run in ("chain", "named"):
+        elif kind == "VBAR" and line.pipe < 0 and line.run in ("chain", "named") and self._previous_type() == "RPAR":
             line.pipe = at
         elif kind in ("LBRACE", "RBRACE", "_REPEAT") or (kind == "COMMA" and self.settings[-1]):
             line.run = ""

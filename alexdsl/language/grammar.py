@@ -16,7 +16,6 @@ from alexdsl.language.span import Source
 from alexdsl.language.tokens import DANGLING
 from alexdsl.language.unexpected import Unexpected
 
-_MAX_ERRORS = 50
 _MAX_WORK = 1_000_000
 """Tokens read again and again after mistakes, at most."""
 
@@ -39,22 +38,19 @@ def _lark() -> Lark:
 
 
 def parse_tokens(source: Source, tokens: list[Token], start: str, problems: Diagnostics) -> Tree[Token]:
-    """Read the tokens; after an error, note it, leave out its statement and read again."""
+    """Read the tokens; after a mistake, note it, leave out its statement and read again."""
     tokens = _without_bad(source, tokens, problems)
     work = 0
-    for _ in range(_MAX_ERRORS):
-        found = _feed(source, tokens, start)
-        if isinstance(found, Tree):
-            return found
+    while not isinstance(found := _feed(source, tokens, start), Tree):
         at, problem = found
         problems.extend([problem])
         work += len(tokens)
-        if start != "file" or work > _MAX_WORK:
-            break
-        tokens = Outline(tokens).without(at)
-    else:
-        problems.error(None, f"there may be more mistakes than these {_MAX_ERRORS}")
-    return Tree("file", [])
+        if start != "file":
+            problems.raise_if_errors()
+        if work > _MAX_WORK:
+            problems.give_up()
+        tokens = Outline(tokens).without([at])
+    return found
 
 
 def _without_bad(source: Source, tokens: list[Token], problems: Diagnostics) -> list[Token]:
@@ -64,9 +60,8 @@ def _without_bad(source: Source, tokens: list[Token], problems: Diagnostics) -> 
             span = source.span(token.start_pos or 0, token.end_pos or 0)
             due = {"=": "a value", "|": "a step"}.get(tokens[at - 1], "another item")
             problems.error(span, f"the line ends where {due} is due")
-    while (at := next((n for n, token in enumerate(tokens) if token.type == "BAD"), -1)) >= 0:
-        tokens = Outline(tokens).without(at)
-    return tokens
+    bad = [at for at, token in enumerate(tokens) if token.type == "BAD"]
+    return Outline(tokens).without(bad) if bad else tokens
 
 
 def _feed(source: Source, tokens: list[Token], start: str) -> Tree[Token] | tuple[int, Diagnostic]:

@@ -49,8 +49,8 @@ class Outline:
 
     def statement(self, at: int) -> tuple[int, int]:
         """The first and last token of the innermost statement or setting around a token."""
-        if self.tokens[at].type in _ENDS and at:
-            at -= 1
+        if self.tokens[at].type in _ENDS:
+            at = max(at - 1, 0)
         first = last = at
         while first > 0:
             before = first - 1
@@ -61,7 +61,7 @@ class Outline:
             first = self.partner[before] if self.tokens[before].type in CLOSING else before
         if self.tokens[last].type in OPENING:
             last = self.partner[last]
-        while self.tokens[last + 1].type not in _ENDS:
+        while self.tokens[last].type != "$END" and self.tokens[last + 1].type not in _ENDS:
             after = last + 1
             if self._separates(after) and any(self.tokens[n].type == "EQUAL" for n in range(first, after)):
                 break
@@ -77,18 +77,24 @@ class Outline:
             before -= 1
         return before == self.inside[comma] or self._separates(before)
 
-    def without(self, at: int) -> list[Token]:
-        """The tokens without the statement that was spoilt at one of them; the statements of its block stay."""
+    def without(self, spoilt: list[int]) -> list[Token]:
+        """The tokens without the statements that were spoilt at some of them; the statements of their blocks stay."""
+        gone: set[int] = set()
+        for at in spoilt:
+            if at not in gone:
+                gone |= self._spoilt(at)
+        return _tidy([token for n, token in enumerate(self.tokens) if n not in gone])
+
+    def _spoilt(self, at: int) -> set[int]:
         first, last = self.statement(at)
-        gone = set(range(first, last + 1))
+        whole = set(range(first, last + 1))
+        gone = whole
         brace = next((n for n in range(first, last + 1) if self.tokens[n].type == "LBRACE"), None)
         if brace is not None and brace not in self.settings:
             close = self.partner[brace]
-            gone -= set(range(brace + 1, close)) if at <= brace else set(range(first, close + 1))
-        gone = gone or set(range(first, last + 1))
-        if self.tokens[last + 1].type == "COMMA":
-            gone.add(last + 1)
-        return _tidy([token for n, token in enumerate(self.tokens) if n not in gone])
+            kept = range(brace + 1, close) if at <= brace else range(first, close + 1)
+            gone = whole.difference(kept) or whole
+        return gone | {last + 1} if self.tokens[last + 1].type == "COMMA" else gone
 
 
 def _tidy(tokens: list[Token]) -> list[Token]:

@@ -80,8 +80,8 @@ class Unexpected:
         return f"it is written: {FORMS[self.head]}" if self.head in FORMS else None
 
     def _found(self, token: Token) -> str:
-        if token.type == "STRING":
-            return "a text"
+        if token.type in ("STRING", "$END"):
+            return "a text" if token.type == "STRING" else "nothing"
         return f"'{token}'" if len(token) < 40 else f"'{token[:36]}...'"
 
     def _misuse(self) -> Diagnostic | None:

@@ -12,17 +12,19 @@ def fuse(graph: Graph, registry: Registry, backend: Backend) -> Graph:
     """The graph with chains fused: each member's first operand is the first result of the member before.
 
     A result that others read too stays a result of the fused op, if all of them come after its last member and the
-    backend can store it on the way.
+    backend can store it on the way. Ops that act in place stay by themselves.
     """
     position = {op.name: i for i, op in enumerate(graph.ops)}
     taken: set[str] = set()
     fused: dict[str, Op] = {}
     for op in graph:
-        if op.name in taken:
+        if op.name in taken or registry[op.kind].inplace:
             continue
         chain, keep = [op], set[str]()
         while (found := _next(graph, chain, position)) and found[0].name not in taken:
             member, stays = found
+            if registry[member.kind].inplace:
+                break
             kinds = [registry[o.kind] for o in (*chain, member)]
             if not backend.fuses(kinds, stays):
                 break
@@ -39,8 +41,6 @@ def fuse(graph: Graph, registry: Registry, backend: Backend) -> Graph:
 def _next(graph: Graph, chain: list[Op], position: dict[str, int]) -> tuple[Op, bool] | None:
     """The op that could join the chain, and whether the value between has to be stored for others."""
     last = chain[-1]
-    if not last.results:
-        return None
     value = last.results[0].name
     users = [op for op in graph.users[value] if op.operands[0] == value and value not in op.operands[1:]]
     first = min(users, key=lambda op: position[op.name], default=None)

@@ -20,7 +20,6 @@ def sgemm(_typing, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):  # typ
     for array in (a, b, c):
         if not isinstance(array, types.Array) or array.dtype != types.float32:
             raise TypeError("sgemm takes float32 arrays")
-    int32, float32 = ir.IntType(32), ir.FloatType()
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         def cast(index, to):  # type: ignore[no-untyped-def]

@@ -141,6 +141,42 @@ def weight_nhwc(x, dy, col, partial, dw, group, kernel, stride, pad):
             nhwc.add(partial[chunk, row], target)
 
 
+@njit(f"void({A4},{A3},{A3},{A3},f4[:,::1],i8,i8,i8,i8)", **PAR)
+def weight_nhwc_rows(x, dy, col, partial, dw, rows, kernel, stride, pad):
+    """Less than an image to a tile: for conv1, whose col does not fit the second-level cache."""
+    chunks, filters, k = partial.shape
+    width = (x.shape[2] + 2 * pad - kernel) // stride + 1
+    each = x.shape[0] // chunks
+    for chunk in prange(chunks):
+        mine = col[get_thread_id()]
+        beta = np.float32(0)
+        for image in range(chunk * each, (chunk + 1) * each):
+            for first in range(0, width, rows):
+                here = min(rows, width - first)
+                nhwc.im2col(x[image], mine, first, here, kernel, stride, pad, width)
+                sgemm(
+                    T,
+                    N,
+                    filters,
+                    k,
+                    here * width,
+                    1,
+                    dy[image, first * width :],
+                    filters,
+                    mine,
+                    k,
+                    beta,
+                    partial[chunk],
+                    k,
+                )
+                beta = np.float32(1)
+    for row in prange(filters):
+        target = dw[row]
+        nhwc.copy(partial[0, row], target)
+        for chunk in range(1, chunks):
+            nhwc.add(partial[chunk, row], target)
+
+
 @njit(f"void({A4},{A3},{A3},{A3},f4[:,::1],i8,i8,i8)", **PAR)
 def weight_nchw(x, dy, col, partial, dw, kernel, stride, pad):
     chunks, filters, k = partial.shape
@@ -173,7 +209,10 @@ class Case:
 
     def __init__(self, conv: Conv) -> None:
         self.conv = conv
-        self.x, self.w = normal(IMAGES, conv.c, conv.side, conv.side), normal(conv.filters, conv.c, conv.kernel, conv.kernel)
+        self.x, self.w = (
+            normal(IMAGES, conv.c, conv.side, conv.side),
+            normal(conv.filters, conv.c, conv.kernel, conv.kernel),
+        )
         self.dy = normal(IMAGES, conv.filters, conv.out, conv.out)
         self.xl, self.dyl = last(self.x), last(self.dy).reshape(IMAGES, -1, conv.filters)
         self.wf, self.wl = self.w.reshape(conv.filters, -1), last(self.w).reshape(conv.filters, -1)
@@ -181,7 +220,11 @@ class Case:
         self.args = (conv.kernel, conv.stride, conv.pad)
         self.tx, self.tw, self.tdy = map(torch.from_numpy, (self.x, self.w, self.dy))
         form = {"memory_format": torch.channels_last}
-        self.txl, self.twl, self.tdyl = self.tx.contiguous(**form), self.tw.contiguous(**form), self.tdy.contiguous(**form)
+        self.txl, self.twl, self.tdyl = (
+            self.tx.contiguous(**form),
+            self.tw.contiguous(**form),
+            self.tdy.contiguous(**form),
+        )
 
     def torch_backward(self, which: int, channels_last: bool) -> object:
         x, w, dy = (self.txl, self.twl, self.tdyl) if channels_last else (self.tx, self.tw, self.tdy)
@@ -194,19 +237,27 @@ class Case:
         print(f"{self.conv.name} {name}: relative error {abs(got - want).max() / abs(want).max():.1e}")
 
 
-def measure_forward(conv: Conv, row_tiles: tuple[int, ...], groups: tuple[int, ...], flat_m: int, seconds: float) -> None:
+def measure_forward(
+    conv: Conv, row_tiles: tuple[int, ...], groups: tuple[int, ...], flat_m: int, seconds: float
+) -> None:
     case = Case(conv)
     calls = {}
     for rows in row_tiles:
         by_k, by_n = empty(2, conv.k, rows * conv.out), empty(2, rows * conv.out, conv.k)
-        calls["NCHW im2col", f"{rows} rows"] = lambda b=by_k, r=rows: forward_nchw(case.x, case.wf, b, case.y, r, *case.args)
-        calls["NHWC im2col", f"{rows} rows"] = lambda b=by_n, r=rows: forward_nhwc(case.xl, case.wl, b, case.yl, r, *case.args)
+        calls["NCHW im2col", f"{rows} rows"] = lambda b=by_k, r=rows: forward_nchw(
+            case.x, case.wf, b, case.y, r, *case.args
+        )
+        calls["NHWC im2col", f"{rows} rows"] = lambda b=by_n, r=rows: forward_nhwc(
+            case.xl, case.wl, b, case.yl, r, *case.args
+        )
     full_k, full_n = empty(2, conv.k, conv.out**2), empty(2, conv.out**2, conv.k)
     calls["NCHW im2col", "im2col alone"] = lambda: only_im2col_nchw(case.x, full_k, *case.args)
     calls["NHWC im2col", "im2col alone"] = lambda: only_im2col_nhwc(case.xl, full_n, *case.args)
     for group in groups:
         col = empty(2, group * conv.out**2, conv.k)
-        calls["NHWC im2col", f"{group} images"] = lambda b=col, g=group: forward_nhwc_images(case.xl, case.wl, b, case.yl, g, *case.args)
+        calls["NHWC im2col", f"{group} images"] = lambda b=col, g=group: forward_nhwc_images(
+            case.xl, case.wl, b, case.yl, g, *case.args
+        )
     want = F.conv2d(case.tx, case.tw, None, conv.stride, conv.pad)
     if flat_m:
         n, wide = flat_m + conv.kernel - 1, -(-conv.out // flat_m)
@@ -218,10 +269,15 @@ def measure_forward(conv: Conv, row_tiles: tuple[int, ...], groups: tuple[int, .
         for group in (1, *groups):
             tiles = group * wide * wide
             padded = empty(2, (wide * flat_m + conv.kernel - 1) ** 2 * conv.c)
-            scratch = (padded, empty(2, (n * n + n) * max(conv.c, conv.filters)), empty(2, n * n * tiles * conv.c),
-                       empty(2, n * n * tiles * conv.filters))
-            calls[f"NHWC Winograd F({flat_m},{conv.kernel})", f"{group} images"] = (
-                lambda s=scratch, g=group: run(case.xl, u, case.yl, conv.pad, g, *s))
+            scratch = (
+                padded,
+                empty(2, (n * n + n) * max(conv.c, conv.filters)),
+                empty(2, n * n * tiles * conv.c),
+                empty(2, n * n * tiles * conv.filters),
+            )
+            calls[f"NHWC Winograd F({flat_m},{conv.kernel})", f"{group} images"] = lambda s=scratch, g=group: run(
+                case.xl, u, case.yl, conv.pad, g, *s
+            )
     with torch.no_grad():
         calls["torch", "NCHW"] = lambda: F.conv2d(case.tx, case.tw, None, conv.stride, conv.pad)
         calls["torch", "channels_last"] = lambda: F.conv2d(case.txl, case.twl, None, conv.stride, conv.pad)
@@ -232,8 +288,10 @@ def measure_forward(conv: Conv, row_tiles: tuple[int, ...], groups: tuple[int, .
     case.check("NCHW", case.y, want)
     case.check("NHWC", case.yl.transpose(0, 2, 1), want)
     print()
-    table([f"{conv.name} forward, {IMAGES} images", "tile", "ms", "GFLOP/s (direct)"],
-          [[*key, 1e3 * t, conv.gflop / t] for key, t in times.items()])
+    table(
+        [f"{conv.name} forward, {IMAGES} images", "tile", "ms", "GFLOP/s (direct)"],
+        [[*key, 1e3 * t, conv.gflop / t] for key, t in times.items()],
+    )
 
 
 def add_winograd_backward(calls: dict, case: Case, m: int, dx: np.ndarray, dw: np.ndarray) -> None:
@@ -246,12 +304,19 @@ def add_winograd_backward(calls: dict, case: Case, m: int, dx: np.ndarray, dw: n
     u = empty(n * n, c.filters, c.c)
     padded, temporary = empty(2, (wide * m + c.kernel - 1) ** 2 * maps), empty(2, (n * n + n * m + n) * maps)
     prepare(flipped, u, temporary)
-    v, p, dy4 = empty(2, 2 * n * n * tiles * c.filters), empty(2, 2 * n * n * tiles * c.c), case.dyl.reshape(IMAGES, c.out, c.out, -1)
-    calls["data", f"NHWC Winograd F({m},{c.kernel})"] = lambda: run(dy4, u, dx, c.kernel - 1 - c.pad, 2, padded, temporary, v, p)
+    v, p, dy4 = (
+        empty(2, 2 * n * n * tiles * c.filters),
+        empty(2, 2 * n * n * tiles * c.c),
+        case.dyl.reshape(IMAGES, c.out, c.out, -1),
+    )
+    calls["data", f"NHWC Winograd F({m},{c.kernel})"] = lambda: run(
+        dy4, u, dx, c.kernel - 1 - c.pad, 2, padded, temporary, v, p
+    )
     gradient, du = winograd.weight_gradient(m, c.kernel), empty(n * n, c.c, c.filters)
     all_v, all_p = empty(IMAGES * n * n * tiles * c.c), empty(IMAGES * n * n * tiles * c.filters)
-    calls["weight", f"NHWC Winograd F({m},{c.kernel})"] = (
-        lambda: gradient(case.xl, case.dyl, dw, c.pad, padded, temporary, all_v, all_p, du))
+    calls["weight", f"NHWC Winograd F({m},{c.kernel})"] = lambda: gradient(
+        case.xl, case.dyl, dw, c.pad, padded, temporary, all_v, all_p, du
+    )
 
 
 def measure_backward(conv: Conv, groups: tuple[int, ...], flat_m: int, seconds: float) -> None:
@@ -261,18 +326,33 @@ def measure_backward(conv: Conv, groups: tuple[int, ...], flat_m: int, seconds: 
     partial, dw, dwl = empty(CHUNKS, conv.filters, conv.k), np.empty_like(case.wf), np.empty_like(case.wl)
     calls = {}
     if conv.stride == 1:
-        calls["data", "NCHW col2im"] = lambda: data_nchw(case.dy.reshape(IMAGES, conv.filters, -1), case.wf, by_k, dx, *case.args)
+        calls["data", "NCHW col2im"] = lambda: data_nchw(
+            case.dy.reshape(IMAGES, conv.filters, -1), case.wf, by_k, dx, *case.args
+        )
         calls["data", "NHWC col2im"] = lambda: data_nhwc(case.dyl, case.wl, by_n, dxl, *case.args)
         flipped = last(case.w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)).reshape(conv.c, -1)
-        turned, dy4 = empty(2, conv.side**2, flipped.shape[1]), case.dyl.reshape(IMAGES, conv.out, conv.out, conv.filters)
+        turned, dy4 = (
+            empty(2, conv.side**2, flipped.shape[1]),
+            case.dyl.reshape(IMAGES, conv.out, conv.out, conv.filters),
+        )
         dx3, pad = np.empty_like(dxl).reshape(IMAGES, -1, conv.c), conv.kernel - 1 - conv.pad
-        calls["data", "NHWC as forward, flipped"] = lambda: forward_nhwc(dy4, flipped, turned, dx3, conv.side, conv.kernel, 1, pad)
+        calls["data", "NHWC as forward, flipped"] = lambda: forward_nhwc(
+            dy4, flipped, turned, dx3, conv.side, conv.kernel, 1, pad
+        )
         calls["data", "torch NCHW"] = case.torch_backward(0, False)
         calls["data", "torch channels_last"] = case.torch_backward(0, True)
-    calls["weight", "NCHW"] = lambda: weight_nchw(case.x, case.dy.reshape(IMAGES, conv.filters, -1), by_k, partial, dw, *case.args)
+    calls["weight", "NCHW"] = lambda: weight_nchw(
+        case.x, case.dy.reshape(IMAGES, conv.filters, -1), by_k, partial, dw, *case.args
+    )
     for group in groups:
         col = empty(2, group * conv.out**2, conv.k)
-        calls["weight", f"NHWC {group} images"] = lambda b=col, g=group: weight_nhwc(case.xl, case.dyl, b, partial, dwl, g, *case.args)
+        calls["weight", f"NHWC {group} images"] = lambda b=col, g=group: weight_nhwc(
+            case.xl, case.dyl, b, partial, dwl, g, *case.args
+        )
+    for rows in (5, 11, 19) if conv.stride > 1 else ():
+        calls["weight", f"NHWC {rows} rows"] = lambda r=rows: weight_nhwc_rows(
+            case.xl, case.dyl, by_n, partial, dwl, r, *case.args
+        )
     calls["weight", "torch NCHW"] = case.torch_backward(1, False)
     calls["weight", "torch channels_last"] = case.torch_backward(1, True)
     if flat_m:
@@ -289,9 +369,14 @@ def measure_backward(conv: Conv, groups: tuple[int, ...], flat_m: int, seconds: 
         case.check("dx flipped", np.moveaxis(dx3.reshape(dxl.shape), -1, 1), data)
     if flat_m:
         case.check("dx Winograd", np.moveaxis(dxw, -1, 1), data)
-        case.check("dw Winograd", dww.reshape(conv.kernel, conv.kernel, conv.c, conv.filters).transpose(3, 2, 0, 1), weight)
+        case.check(
+            "dw Winograd", dww.reshape(conv.kernel, conv.kernel, conv.c, conv.filters).transpose(3, 2, 0, 1), weight
+        )
     print()
-    table([f"{conv.name} backward, {IMAGES} images", "how", "ms", "GFLOP/s"], [[*key, 1e3 * t, conv.gflop / t] for key, t in times.items()])
+    table(
+        [f"{conv.name} backward, {IMAGES} images", "how", "ms", "GFLOP/s"],
+        [[*key, 1e3 * t, conv.gflop / t] for key, t in times.items()],
+    )
 
 
 def main(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Question 3: conv1+bias+relu+lrn+maxpool in one pass over row blocks, in NHWC and NCHW, against separate kernels and torch."""
+"""Question 3: conv1+bias+relu+lrn+maxpool in one pass over row blocks, against separate kernels and torch."""
 
 import sys
 
@@ -136,10 +136,20 @@ def main(seconds: float) -> None:
     xl = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     wf, wl = w.reshape(MAPS, -1), np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(MAPS, -1)
     k = wf.shape[1]
-    first = {"y": empty(IMAGES, MAPS, pixels), "z": empty(IMAGES, MAPS, pixels), "out": empty(IMAGES, MAPS, small),
-             "winner": np.empty((IMAGES, MAPS, small), np.uint8), "squares": np.zeros((2, MAPS + 4, 256), np.float32)}
-    last = {"y": empty(IMAGES, pixels, MAPS), "z": empty(IMAGES, pixels, MAPS), "out": empty(IMAGES, small, MAPS),
-            "winner": np.empty((IMAGES, small, MAPS), np.uint8), "squares": np.zeros((2, OUT, MAPS + 4), np.float32)}
+    first = {
+        "y": empty(IMAGES, MAPS, pixels),
+        "z": empty(IMAGES, MAPS, pixels),
+        "out": empty(IMAGES, MAPS, small),
+        "winner": np.empty((IMAGES, MAPS, small), np.uint8),
+        "squares": np.zeros((2, MAPS + 4, 256), np.float32),
+    }
+    last = {
+        "y": empty(IMAGES, pixels, MAPS),
+        "z": empty(IMAGES, pixels, MAPS),
+        "out": empty(IMAGES, small, MAPS),
+        "winner": np.empty((IMAGES, small, MAPS), np.uint8),
+        "squares": np.zeros((2, OUT, MAPS + 4), np.float32),
+    }
 
     def call_nhwc(rows: int, stage: int) -> object:
         col = empty(2, rows * OUT, k)
@@ -154,8 +164,10 @@ def main(seconds: float) -> None:
     tx, tw, tb = map(torch.from_numpy, (x, w, bias))
     txl, twl = tx.contiguous(memory_format=torch.channels_last), tw.contiguous(memory_format=torch.channels_last)
     stages = {
-        "conv": lambda a: F.conv2d(a[0], a[1], tb, 4), "relu": lambda a: F.relu(a),
-        "lrn": lambda a: F.local_response_norm(a, 5, 5e-4, 0.75, 2), "pool": lambda a: F.max_pool2d(a, 3, 2, return_indices=True),
+        "conv": lambda a: F.conv2d(a[0], a[1], tb, 4),
+        "relu": lambda a: F.relu(a),
+        "lrn": lambda a: F.local_response_norm(a, 5, 5e-4, 0.75, 2),
+        "pool": lambda a: F.max_pool2d(a, 3, 2, return_indices=True),
     }
 
     def eager(pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -174,7 +186,10 @@ def main(seconds: float) -> None:
     got = last["out"].transpose(0, 2, 1).reshape(want.shape)
     print("largest difference from torch:", abs(first["out"].reshape(want.shape) - want).max(), abs(got - want).max())
     print("\nall of conv1+bias+relu+lrn+maxpool, 48 maps, 32 images, ms:\n")
-    table(["rows per tile", "NHWC", "NCHW"], [[r, 1e3 * times["nhwc", r], 1e3 * times["nchw", r]] for r in (1, 2, 3, 5, 11, 19, 55)])
+    table(
+        ["rows per tile", "NHWC", "NCHW"],
+        [[r, 1e3 * times["nhwc", r], 1e3 * times["nchw", r]] for r in (1, 2, 3, 5, 11, 19, 55)],
+    )
     print(f"torch eager {1e3 * times['torch']:.1f} ms, channels_last {1e3 * times['torch channels_last']:.1f} ms\n")
 
     calls = {}
@@ -194,8 +209,13 @@ def main(seconds: float) -> None:
         times = {key: 1e3 * t for key, t in compare(calls, seconds).items()}
     rows = [["conv", times["nhwc", 1], times["nchw", 1], times["nhwc", 1], times["nchw", 1], times["torch", "conv"]]]
     for stage, name in ((2, "relu"), (3, "lrn"), (4, "pool")):
-        rows.append([f"+ {name}", *(times[o, stage] - times[o, stage - 1] for o in ("nhwc", "nchw")),
-                     *(times[o, name] for o in ("nhwc", "nchw", "torch"))])
+        rows.append(
+            [
+                f"+ {name}",
+                *(times[o, stage] - times[o, stage - 1] for o in ("nhwc", "nchw")),
+                *(times[o, name] for o in ("nhwc", "nchw", "torch")),
+            ]
+        )
     rows.append(["sum", *(sum(row[i] for row in rows) for i in range(1, 6))])
     print("stage by stage, 5 rows per tile, ms (torch: conv with bias, relu alone):\n")
     table(["stage", "fused NHWC", "fused NCHW", "separate NHWC", "separate NCHW", "torch NCHW"], rows)
@@ -209,24 +229,44 @@ def main(seconds: float) -> None:
     y = F.relu(leaf).detach().numpy().reshape(IMAGES, MAPS, pixels)
     yl = np.ascontiguousarray(y.transpose(0, 2, 1))
     flat = dz.reshape(y.shape)
-    dzl, doutl = np.ascontiguousarray(flat.transpose(0, 2, 1)), np.ascontiguousarray(dout.reshape(IMAGES, MAPS, small).transpose(0, 2, 1))
+    dzl, doutl = (
+        np.ascontiguousarray(flat.transpose(0, 2, 1)),
+        np.ascontiguousarray(dout.reshape(IMAGES, MAPS, small).transpose(0, 2, 1)),
+    )
     dy, dyl = np.empty_like(y), np.empty_like(yl)
     tf, tl = np.zeros_like(first["squares"]), np.zeros_like(last["squares"])
     call_nhwc(5, 4)(), call_nchw(5, 4)()
-    times = compare({
-        "lrn+relu NHWC": lambda: back_nhwc(yl, dzl, last["squares"], tl, dyl),
-        "lrn+relu NCHW": lambda: back_nchw(y, flat, first["squares"], tf, dy),
-        "lrn+relu torch": lambda: torch.autograd.grad(tz, leaf, tdz, retain_graph=True),
-        "pool+lrn+relu NHWC": lambda: pool_back_nhwc(yl, doutl, last["winner"], last["z"][:2], last["squares"], tl, dyl),
-        "pool+lrn+relu NCHW": lambda: pool_back_nchw(y, dout.reshape(IMAGES, MAPS, small), first["winner"], first["z"][:2], first["squares"], tf, dy),
-        "pool+lrn+relu torch": lambda: torch.autograd.grad(tout, leaf, tdout, retain_graph=True),
-    }, seconds)
+    times = compare(
+        {
+            "lrn+relu NHWC": lambda: back_nhwc(yl, dzl, last["squares"], tl, dyl),
+            "lrn+relu NCHW": lambda: back_nchw(y, flat, first["squares"], tf, dy),
+            "lrn+relu torch": lambda: torch.autograd.grad(tz, leaf, tdz, retain_graph=True),
+            "pool+lrn+relu NHWC": lambda: pool_back_nhwc(
+                yl, doutl, last["winner"], last["z"][:2], last["squares"], tl, dyl
+            ),
+            "pool+lrn+relu NCHW": lambda: pool_back_nchw(
+                y, dout.reshape(IMAGES, MAPS, small), first["winner"], first["z"][:2], first["squares"], tf, dy
+            ),
+            "pool+lrn+relu torch": lambda: torch.autograd.grad(tout, leaf, tdout, retain_graph=True),
+        },
+        seconds,
+    )
     back_nhwc(yl, dzl, last["squares"], tl, dyl)
     back_nchw(y, flat, first["squares"], tf, dy)
     want = torch.autograd.grad(tz, leaf, tdz, retain_graph=True)[0].numpy().reshape(dy.shape)
-    print("largest difference from torch's gradient:", abs(dy - want).max(), abs(dyl.transpose(0, 2, 1) - want).max(), "\n")
-    table(["backward, ms", "NHWC", "NCHW", "torch"], [
-        [name, *(1e3 * times[f"{name} {o}"] for o in ("NHWC", "NCHW", "torch"))] for name in ("lrn+relu", "pool+lrn+relu")])
+    print(
+        "largest difference from torch's gradient:",
+        abs(dy - want).max(),
+        abs(dyl.transpose(0, 2, 1) - want).max(),
+        "\n",
+    )
+    table(
+        ["backward, ms", "NHWC", "NCHW", "torch"],
+        [
+            [name, *(1e3 * times[f"{name} {o}"] for o in ("NHWC", "NCHW", "torch"))]
+            for name in ("lrn+relu", "pool+lrn+relu")
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Recipe:
     momentum: float = 0.9
     decay: float = 0.0005
     divide: float = 1.0  # of the pixels, once the mean is taken away; the paper keeps 0..255
+    mean: str = "pixel"  # one number, or the paper's mean "image"
     lrn: str = "sum"  # the paper's formula; "mean" is the paper's code
     seed: int = 0
 
@@ -111,13 +112,13 @@ def alexnet(recipe: Recipe, classes: int) -> nn.Sequential:
 class Sample:
     """The embedded sample and the paper's preparation of it: resize, crop, mirror, colour noise, minus the mean."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, mean: str) -> None:
         with np.load(SAMPLE, allow_pickle=False) as arrays:
             self.train = torch.from_numpy(arrays["train_images"]), torch.from_numpy(arrays["train_labels"]).long()
             self.val = torch.from_numpy(arrays["val_images"]), torch.from_numpy(arrays["val_labels"]).long()
             self.classes = len(arrays["classes"])
         pixels = self.train[0].float()
-        self.mean = pixels.mean()
+        self.mean = self.resize(pixels.mean(0)[None])[0] if mean == "image" else pixels.mean().expand(1, RESIZE, RESIZE)
         # The three channels are equal, so the covariance has one eigenvector (1, 1, 1) / sqrt(3) with eigenvalue
         # 3 * variance, and the noise 0.1 * N(0, 1) * sqrt(eigenvalue) adds 0.1 * N(0, 1) * stdev to all channels.
         self.noise = 0.1 * pixels.std()
@@ -137,7 +138,7 @@ class Sample:
             while len(order) < size:
                 order = torch.cat([order, torch.randperm(len(images), generator=self.random)])
             chosen, order = order[:size], order[size:]
-            yield self.augment(self.resize(images[chosen])), labels[chosen]
+            yield self.augment(self.resize(images[chosen]) - self.mean), labels[chosen]
 
     def augment(self, big: Tensor) -> Tensor:
         """A crop, mirrored or not, for each image; the same noise for its three channels."""
@@ -146,14 +147,14 @@ class Sample:
         crops = torch.stack([b[:, r : r + CROP, c : c + CROP] for b, r, c in zip(big, rows, columns, strict=True)])
         crops[mirrored] = crops[mirrored].flip(-1)
         crops += self.noise * torch.randn(len(big), 1, 1, 1, generator=self.random)
-        return (crops - self.mean).expand(-1, 3, -1, -1).contiguous()
+        return crops.expand(-1, 3, -1, -1).contiguous()
 
     def validation(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Centre crops of the first `count` held-out images (any prefix is balanced)."""
         corner = (RESIZE - CROP) // 2
         images, labels = self.val[0][:count], self.val[1][:count]
         for part, answer in zip(images.split(50), labels.split(50), strict=True):
-            crops = self.resize(part)[:, :, corner : corner + CROP, corner : corner + CROP] - self.mean
+            crops = (self.resize(part) - self.mean)[:, :, corner : corner + CROP, corner : corner + CROP]
             yield crops.expand(-1, 3, -1, -1).contiguous(), answer
 
 
@@ -204,7 +205,7 @@ def validate(net: nn.Module, sample: Sample, count: int, divide: float) -> tuple
 def run(recipe: Recipe, every: int, quick: int, final: int) -> dict[str, object]:
     """Train by a recipe; validate on `quick` images after each `every` steps, on `final` at the end."""
     torch.manual_seed(recipe.seed)
-    sample = Sample(recipe.seed)
+    sample = Sample(recipe.seed, recipe.mean)
     net = alexnet(recipe, sample.classes).to(memory_format=torch.channels_last)
     solver, batches = PaperSGD(net, recipe), sample.batches(recipe.batch)
     curve: list[dict[str, float]] = []
@@ -234,7 +235,7 @@ def main() -> None:
     """One recipe from the command line, its curve on standard output and, with --log, appended to a file of JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.measure.learning", description=__doc__)
     for name, default in asdict(Recipe()).items():
-        choices = {"init": list(INITS), "lrn": ["sum", "mean"]}.get(name)
+        choices = {"init": list(INITS), "lrn": ["sum", "mean"], "mean": ["pixel", "image"]}.get(name)
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default, choices=choices, help=f"default {default}")
     parser.add_argument("--every", type=int, default=25, help="steps between validations")

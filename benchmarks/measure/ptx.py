@@ -1,4 +1,4 @@
-"""Question 5: one generated convolution kernel to PTX with no GPU, in an environment that has numba-cuda[cu13] (and no torch)."""
+"""Question 5: a generated convolution kernel to PTX with no GPU; its environment has numba-cuda[cu13], not torch."""
 
 import importlib.util
 import sys
@@ -32,7 +32,8 @@ def conv(x, w, bias, y, channels, side, filters, out):
 
 def load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -56,8 +57,9 @@ def main() -> None:
                 seconds = perf_counter() - start
                 version = next(line for line in text.splitlines() if line.startswith(".version"))
                 entry = next(line for line in text.splitlines() if ".entry" in line)
-                print(f"kernel {kernel} stride {stride} sm_{capability[0]}{capability[1]}: {seconds:.2f} s, {len(text.splitlines())} lines, "
-                      f"{version}, returns {returned}, {text.count('fma.rn')} fma, f64 {text.count('.f64')}, .loc {text.count('.loc')}, {entry[:60]}")
+                counts = ", ".join(f"{text.count(word)} {word}" for word in ("fma.rn", ".f64", ".loc"))
+                print(f"{path.stem} sm_{capability[0]}{capability[1]}: {seconds:.2f} s, {version}, returns {returned}")
+                print(f"    {len(text.splitlines())} lines, {counts}, {entry[:80]}")
 
 
 if __name__ == "__main__":

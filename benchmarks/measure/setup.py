@@ -6,10 +6,10 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 os.environ.setdefault("NUMBA_THREADING_LAYER", "omp")
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-from threadpoolctl import threadpool_limits  # noqa: E402
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(2)
 FLAGS = {"fastmath": True, "error_model": "numpy", "boundscheck": False}

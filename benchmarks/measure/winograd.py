@@ -34,7 +34,11 @@ def combiner(matrix: NDArray[np.float64]) -> Callable[..., None]:
     lines += [f"    s{j} = source[so + {j} * ss : so + {j} * ss + count]" for j in range(matrix.shape[1])]
     for i, row in enumerate(matrix):
         terms = " + ".join(f"f4({value!r}) * s{j}[c]" for j, value in enumerate(map(float, row)) if value)
-        lines += [f"    t = target[to + {i} * ts : to + {i} * ts + count]", "    for c in range(count):", f"        t[c] = {terms}"]
+        lines += [
+            f"    t = target[to + {i} * ts : to + {i} * ts + count]",
+            "    for c in range(count):",
+            f"        t[c] = {terms}",
+        ]
     scope = {"f4": np.float32}
     exec("\n".join(lines), scope)
     return njit("void(f4[::1],i8,i8,f4[::1],i8,i8,i8)", **FLAGS)(scope["combine"])
@@ -52,7 +56,9 @@ def transform_weights(m: int, r: int) -> Callable[..., None]:
         for c in prange(channels):
             t = temporary[get_thread_id()]
             for j in range(r):
-                apply_g(flat, (j * channels + c) * filters, r * channels * filters, t, j * filters, r * filters, filters)
+                apply_g(
+                    flat, (j * channels + c) * filters, r * channels * filters, t, j * filters, r * filters, filters
+                )
             for a in range(n):
                 target = (a * n * channels + c) * filters
                 apply_g(t, a * r * filters, filters, every, target, channels * filters, filters)
@@ -89,11 +95,15 @@ def split(m: int, r: int) -> Callable[..., None]:
 
 
 def weight_gradient(m: int, r: int) -> Callable[..., None]:
-    """dw[r * r * c, f] of x and dy: tiles in parallel over images, then one product per point over all tiles: no partial sums."""
+    """dw[r * r * c, f] of x and dy: tiles in parallel over images, then one product per point over all tiles."""
     at, g, _ = matrices(m, r)
     tiles_of, spread, fold, n = split(m, r), combiner(at.T), combiner(g.T), m + r - 1
 
-    @njit("void(f4[:,:,:,::1],f4[:,:,::1],f4[:,::1],i8,f4[:,::1],f4[:,::1],f4[::1],f4[::1],f4[:,:,::1])", parallel=True, **FLAGS)
+    @njit(
+        "void(f4[:,:,:,::1],f4[:,:,::1],f4[:,::1],i8,f4[:,::1],f4[:,::1],f4[::1],f4[::1],f4[:,:,::1])",
+        parallel=True,
+        **FLAGS,
+    )
     def run(x, dy, dw, pad, padded, temporary, v, p, du):
         images, side, _, channels = x.shape
         filters = dy.shape[2]
@@ -140,7 +150,11 @@ def forward(m: int, r: int) -> Callable[..., None]:
     tiles_of, apply_a = split(m, r), combiner(at)
     n = m + r - 1
 
-    @njit(["void(f4[:,:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,i8,f4[:,::1],f4[:,::1],f4[:,::1],f4[:,::1])"], parallel=True, **FLAGS)
+    @njit(
+        ["void(f4[:,:,:,::1],f4[:,:,::1],f4[:,:,::1],i8,i8,f4[:,::1],f4[:,::1],f4[:,::1],f4[:,::1])"],
+        parallel=True,
+        **FLAGS,
+    )
     def run(x, u, out, pad, group, padded, temporary, v, p):
         images, side, _, channels = x.shape
         filters = u.shape[2]
@@ -159,7 +173,9 @@ def forward(m: int, r: int) -> Callable[..., None]:
                 for tile in range(wide * wide):
                     here = g * wide * wide + tile
                     for b in range(n):
-                        apply_a(pp, (b * tiles + here) * filters, n * tiles * filters, t, b * filters, n * filters, filters)
+                        apply_a(
+                            pp, (b * tiles + here) * filters, n * tiles * filters, t, b * filters, n * filters, filters
+                        )
                     for i in range(min(m, side - tile // wide * m)):
                         line = m * n * filters
                         apply_a(t, i * n * filters, filters, t, line, filters, filters)

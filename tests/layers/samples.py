@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from alexdsl.ir.graph import Attrs, Op, Result
-from alexdsl.ir.parameters import REQUIRED
+from alexdsl.ir.parameters import REQUIRED, Optional
 from alexdsl.ir.protocol import Array, LayerKind, Registry
 from alexdsl.ir.semantics import Semantics, cut_type, join_type
+from alexdsl.ir.structure import STRUCTURE
 from alexdsl.ir.types import NUMPY, TensorType, f32
-from alexdsl.layers import standard_registry
+from alexdsl.layers import INITIALISERS, OPS
 
-REGISTRY = standard_registry()
+REGISTRY = Registry().extended((*OPS, *STRUCTURE), INITIALISERS)
 SEMANTICS = Semantics(REGISTRY)
 STEP = 12345678901
 
@@ -39,6 +40,9 @@ class Sample:
     def attrs(self) -> Attrs:
         """All attributes, defaults included, as the binder would set them."""
         attrs = {p.name: self._bound(p) for p in self.layer.parameters}
+        starts = {role: attrs.pop(role) for role in self.layer.weight_roles}
+        optional = (p.name for p in self.layer.parameters if p.name in starts and isinstance(p.type, Optional))
+        attrs |= {role: starts[role] is not None for role in optional}
         if self.layer.random:
             attrs |= {"seed": 7, "stream": f"a.{self.kind}", "first": 0}
         if self.towers > 1:

@@ -21,7 +21,8 @@ def _values(name: str, **given: Any) -> Array:
     attrs = {p.name: p.type.accept(given[p.name]) if p.name in given else p.default for p in rule.parameters}
     assert REQUIRED not in attrs.values()
     values = rule.values(SHAPE, FANS, attrs, Draws(1, "conv1.weight"))
-    assert (values.shape, values.dtype) == (SHAPE, np.float32)
+    assert values.shape == SHAPE
+    assert values.dtype == np.float32
     return values
 
 

@@ -1,0 +1,245 @@
+"""Convolution on the CPU: im2col by tiles of output rows and a BLAS product per tile, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from alexdsl.ir.backend import Strategy
+from alexdsl.ir.graph import Op
+from alexdsl.ir.kernels import kernel
+from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.types import TensorType
+from alexdsl.layers.window import Axis, axes
+from alexdsl_cpu.dialect import F1, F2, F4, Function, N, T, f32, sgemm
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Constants, Offer, extras, head_attrs, padded, per_worker, scalars, tail, with_extra
+
+TILE = 1 << 19
+"""float32 numbers of a tile of windows (2 MiB): large enough for BLAS, small enough for a core's caches."""
+SEGMENTS = 8
+"""Parts of the batch whose weight gradients are summed apart, then added in order; fixed, so that sums do not depend
+on the number of workers."""
+
+
+@kernel
+def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, *, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """col[pixel, (ky, kx, c)] of output rows ``first`` up to ``first + rows``; outside of the image lie zeros."""
+    height, wide, total = x.shape[1], x.shape[2], x.shape[3]
+    at = 0
+    for row in range(rows):
+        for ox in range(width):
+            left = ox * SW - LEFT
+            for ky in range(KH):
+                iy = (first + row) * SH + ky * DH - TOP
+                if iy < 0 or iy >= height:
+                    for i in range(KW * channels):
+                        col[at + i] = f32(0.0)
+                    at += KW * channels
+                elif DW == 1 and channels == total and left >= 0 and left + KW <= wide:
+                    # The window's row is one run of memory.
+                    source = x[n, iy].reshape(wide * total)
+                    for i in range(KW * channels):
+                        col[at + i] = source[left * channels + i]
+                    at += KW * channels
+                else:
+                    for kx in range(KW):
+                        ix = left + kx * DW
+                        if ix < 0 or ix >= wide:
+                            for c in range(channels):
+                                col[at + c] = f32(0.0)
+                        else:
+                            for c in range(channels):
+                                col[at + c] = x[n, iy, ix, channel + c]
+                        at += channels
+
+
+@kernel
+def col2im(col: F1, dx: F4, n, first, rows, width, channel, channels, *, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """The transpose of im2col: adds col[pixel, (ky, kx, c)] to the pixels that the windows were read from."""
+    height, wide, total = dx.shape[1], dx.shape[2], dx.shape[3]
+    at = 0
+    for row in range(rows):
+        for ox in range(width):
+            left = ox * SW - LEFT
+            for ky in range(KH):
+                iy = (first + row) * SH + ky * DH - TOP
+                if iy < 0 or iy >= height:
+                    at += KW * channels
+                elif DW == 1 and channels == total and left >= 0 and left + KW <= wide:
+                    target = dx[n, iy].reshape(wide * total)
+                    for i in range(KW * channels):
+                        target[left * channels + i] += col[at + i]
+                    at += KW * channels
+                else:
+                    for kx in range(KW):
+                        ix = left + kx * DW
+                        if 0 <= ix < wide:
+                            for c in range(channels):
+                                dx[n, iy, ix, channel + c] += col[at + c]
+                        at += channels
+
+
+@kernel
+def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, *, GROUPS, ROWS, TILES, SHARE, BIAS, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """y = EPILOGUE(conv(x) + bias); a unit is a tile of ROWS output rows of an image."""
+    height, width, maps = y.shape[1], y.shape[2], y.shape[3]
+    inputs, outputs, window = x.shape[3] // GROUPS, maps // GROUPS, weight.shape[1]
+    col = work[slot * SHARE : (slot + 1) * SHARE]
+    for unit in range(lo, hi):
+        n, first = unit // TILES, unit % TILES * ROWS
+        rows = min(ROWS, height - first)
+        out = y[n, first : first + rows].reshape(rows * width * maps)
+        for g in range(GROUPS):
+            im2col(x, n, first, rows, width, g * inputs, inputs, col)
+            sgemm(N, T, rows * width, outputs, window, 1.0, col, window, weight[g * outputs :], window, 0.0, out[g * outputs :], maps)
+        extra = other[n, first : first + rows].reshape(rows * width * maps)
+        for pixel in range(rows * width):
+            for c in range(maps):
+                i = pixel * maps + c
+                out[i] = EPILOGUE(out[i] + bias[c] if BIAS else out[i], extra[i])
+
+
+@kernel
+def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, *, GROUPS, ROWS, SHARE, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """dx = EPILOGUE(the sum of dy's windows through the weights); a unit is an image, done by tiles of ROWS rows."""
+    height, width, maps = dy.shape[1], dy.shape[2], dy.shape[3]
+    inputs, outputs, window = dx.shape[3] // GROUPS, maps // GROUPS, weight.shape[1]
+    col = work[slot * SHARE : (slot + 1) * SHARE]
+    for n in range(lo, hi):
+        image = dx[n].reshape(dx.shape[1] * dx.shape[2] * dx.shape[3])
+        for i in range(image.size):
+            image[i] = f32(0.0)
+        for first in range(0, height, ROWS):
+            rows = min(ROWS, height - first)
+            grad = dy[n, first : first + rows].reshape(rows * width * maps)
+            for g in range(GROUPS):
+                sgemm(N, N, rows * width, window, outputs, 1.0, grad[g * outputs :], maps, weight[g * outputs :], window, 0.0, col, window)
+                col2im(col, dx, n, first, rows, width, g * inputs, inputs)
+        extra = other[n].reshape(image.size)
+        for i in range(image.size):
+            image[i] = EPILOGUE(image[i], extra[i])
+
+
+@kernel
+def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, *, GROUPS, ROWS, SHARE, PART, SEGMENTS, WINDOW, BIAS, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """Sums of dy' x windows over each segment of the batch, one segment a unit: its weights, then its biases."""
+    images, height, width, maps = dy.shape
+    inputs, outputs = x.shape[3] // GROUPS, maps // GROUPS
+    col = work[SEGMENTS * PART + slot * SHARE : SEGMENTS * PART + (slot + 1) * SHARE]
+    for unit in range(lo, hi):
+        total = work[unit * PART : (unit + 1) * PART]
+        for i in range(PART):
+            total[i] = f32(0.0)
+        sums = total[maps * WINDOW :]
+        for n in range(unit * images // SEGMENTS, (unit + 1) * images // SEGMENTS):
+            for first in range(0, height, ROWS):
+                rows = min(ROWS, height - first)
+                grad = dy[n, first : first + rows].reshape(rows * width * maps)
+                for g in range(GROUPS):
+                    im2col(x, n, first, rows, width, g * inputs, inputs, col)
+                    sgemm(T, N, outputs, WINDOW, rows * width, 1.0, grad[g * outputs :], maps, col, WINDOW, 1.0, total[g * outputs * WINDOW :], WINDOW)
+                if BIAS:
+                    for pixel in range(rows * width):
+                        for c in range(maps):
+                            sums[c] += grad[pixel * maps + c]
+
+
+@kernel
+def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, *, PART, SEGMENTS, BLOCK, BIAS):
+    """The segments' sums added in order; a unit is a block of weights, the last one the biases."""
+    blocks = -(-dw.size // BLOCK)
+    for unit in range(lo, hi):
+        if unit < blocks:
+            for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
+                dw[i] = work[i]
+            for s in range(1, SEGMENTS):
+                for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
+                    dw[i] += work[s * PART + i]
+        elif BIAS:
+            for c in range(db.size):
+                total = work[dw.size + c]
+                for s in range(1, SEGMENTS):
+                    total += work[s * PART + dw.size + c]
+                db[c] = total
+
+
+def window_constants(rows: Axis, columns: Axis) -> Constants:
+    """The window's constants, as im2col and col2im read them."""
+    return {
+        "KH": rows.kernel, "KW": columns.kernel, "SH": rows.stride, "SW": columns.stride,
+        "DH": rows.dilation, "DW": columns.dilation, "TOP": rows.before, "LEFT": columns.before,
+    }  # fmt: skip
+
+
+def tile_rows(rows: Axis, columns: Axis, window: int) -> int:
+    """Output rows whose windows make a tile."""
+    return max(1, min(rows.out, TILE // (columns.out * window)))
+
+
+class Conv(Offer):
+    """``conv`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
+
+    heads = ("conv", "conv_input_grad", "conv_weight_grad")
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        return not keeps and chain[0].name != "conv_weight_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        head = op.kind.split("+")[0]
+        given = [MAPS if len(t.shape) == 4 else "" for t in operands]
+        weight = {"conv": 1, "conv_input_grad": 0}.get(head)
+        if weight is not None:
+            given[weight] = FILTERS
+        made = [FILTERS, ""][: len(results)] if head == "conv_weight_grad" else [MAPS]
+        return given, made
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        rows, columns, window = self._window(op, operands, results)
+        tile = tile_rows(rows, columns, window) * columns.out * window
+        workspace = per_worker(tile)
+        if op.kind == "conv_weight_grad":
+            workspace += 4 * SEGMENTS * padded(sum(t.elements for t in results))
+        return (Strategy("im2col", workspace),)
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        rows, columns, window = self._window(op, operands, results)
+        attrs = head_attrs(op)
+        tile = tile_rows(rows, columns, window)
+        share = padded(tile * columns.out * window)
+        constants = {"GROUPS": attrs["groups"], "ROWS": tile, "SHARE": share, **window_constants(rows, columns)}
+        names = [f"%{name}" for name in op.operands]
+        head = op.kind.split("+")[0]
+        if head == "conv_weight_grad":
+            return self._weight_grad(op, names, results, window, constants)
+        epilogue = tail(op, self.registry)
+        result = f"%{op.name}"
+        other = names[-1] if len(epilogue.args) == 2 else result
+        more = {"EPILOGUE": with_extra(epilogue)}
+        if head == "conv_input_grad":
+            images = operands[1].shape[0]
+            return [Call(conv_input_grad, (*names[:2], other, result, "workspace"), images, {**constants, **more})]
+        tiles = -(-rows.out // tile)
+        bias = bool(attrs["bias"])
+        more |= {"TILES": tiles, "BIAS": bias}
+        args = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace")
+        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, **more})]
+
+    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, window: int, constants: Constants) -> Sequence[Call]:
+        bias, block = len(results) == 2, 4096
+        part = padded(sum(t.elements for t in results))
+        made = [f"%{r.name}" for r in op.results]
+        shared = {"PART": part, "SEGMENTS": SEGMENTS, "BIAS": bias}
+        sums = Call(conv_weight_grad, (*names, "workspace"), SEGMENTS, {**constants, **shared, "WINDOW": window})
+        blocks = -(-results[0].elements // block)
+        add = Call(add_segments, (made[0], made[-1], "workspace"), blocks + 1, {**shared, "BLOCK": block}, grain=8)
+        return [sums, add]
+
+    def _window(self, op: Op, operands: Types, results: Types) -> tuple[Axis, Axis, int]:
+        """The window's axes and the numbers in one window of one group."""
+        attrs = head_attrs(op)
+        x: TensorType = results[0] if op.kind.startswith("conv_input_grad") else operands[0]
+        rows, columns = axes(x.shape, attrs)
+        return rows, columns, x.shape[1] // attrs["groups"] * prod(attrs["kernel"])

@@ -1,0 +1,76 @@
+"""What CPU kernels are written in: names of argument types for their annotations, and how their source is framed.
+
+Kernels are compiled by Numba, but this module, which they import, is plain Python: nothing here needs a compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+F1: TypeAlias = Any
+"""float32 arrays of one to four axes, contiguous: F1, F2, F3, F4."""
+F2: TypeAlias = Any
+F3: TypeAlias = Any
+F4: TypeAlias = Any
+U1: TypeAlias = Any
+"""uint8 arrays."""
+U4: TypeAlias = Any
+I1: TypeAlias = Any
+"""int32 arrays; L1 is int64."""
+I4: TypeAlias = Any
+L1: TypeAlias = Any
+Function: TypeAlias = Callable[..., Any]
+"""A scalar function among a kernel's constants."""
+
+SIGNATURES: Mapping[str, str] = {
+    "F1": "float32[::1]",
+    "F2": "float32[:,::1]",
+    "F3": "float32[:,:,::1]",
+    "F4": "float32[:,:,:,::1]",
+    "U1": "uint8[::1]",
+    "U4": "uint8[:,:,:,::1]",
+    "I1": "int32[::1]",
+    "I4": "int32[:,:,:,::1]",
+    "L1": "int64[::1]",
+    "int": "int64",
+    "float": "float32",
+}
+
+
+def sgemm(ta: int, tb: int, m: int, n: int, k: int, alpha: float, a: Any, lda: int, b: Any, ldb: int, beta: float, c: Any, ldc: int) -> None:
+    """c[m, n] = alpha op(a)[m, k] op(b)[k, n] + beta c, row-major, leading dimensions in elements; ``ta``, ``tb`` are
+    N or T. ``alexdsl_cpu.intrinsics`` holds the compiled one."""
+    raise NotImplementedError("sgemm exists in compiled kernels only")
+
+
+N, T = ord("N"), ord("T")
+f32 = float
+"""In compiled kernels a float32, so that literals do not turn arithmetic into float64."""
+
+
+class CpuDialect:
+    """Numba's ``njit``, without the GIL, with the float rules that keep NaN and infinities honest."""
+
+    imports = """import math
+
+import numpy as np
+from numba import njit
+
+from alexdsl_cpu.intrinsics import N, T, f32, sgemm
+
+FAST = {"contract", "reassoc", "nsz"}"""
+    functions: Mapping[str, str] = {"exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs"}
+
+    def kernel_decorator(self, annotations: Sequence[str]) -> str:
+        signature = ", ".join(SIGNATURES[a] for a in annotations)
+        return f'@njit("void({signature})", nogil=True, cache=True, fastmath=FAST, error_model="numpy", boundscheck=False)'
+
+    def helper_decorator(self) -> str:
+        return '@njit(fastmath=FAST, error_model="numpy", boundscheck=False)'
+
+    def number(self, value: float) -> str:
+        return f"f32({value!r})"
+
+
+CPU = CpuDialect()

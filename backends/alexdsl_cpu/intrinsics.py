@@ -1,0 +1,81 @@
+"""What compiled kernels call beyond Numba's own: BLAS's sgemm, and the switch that flushes denormal numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import cgutils, types
+from numba.extending import get_cython_function_address, intrinsic
+
+SYMBOL = "alexdsl_sgemm"
+# By symbol name, not by address: the address differs from process to process, and callers are cached on disk.
+llvm.add_symbol(SYMBOL, get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))
+
+N, T = ord("N"), ord("T")
+f32 = np.float32
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sgemm(_typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any) -> Any:  # fmt: skip
+    """c[m, n] = alpha op(a)[m, k] op(b)[k, n] + beta c, all row-major, leading dimensions in elements.
+
+    BLAS is column-major, so it is handed the transposed product: b first, then a.
+    """
+    for array in (a, b, c):
+        if not isinstance(array, types.Array) or array.dtype != types.float32:
+            raise TypeError("sgemm takes float32 arrays")
+    int32, float32 = ir.IntType(32), ir.FloatType()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def cast(index: int, to: Any) -> Any:
+            return context.cast(builder, args[index], signature.args[index], to)
+
+        def slot(value: Any) -> Any:
+            place = cgutils.alloca_once(builder, value.type)
+            builder.store(value, place)
+            return builder.bitcast(place, cgutils.voidptr_t)
+
+        def data(index: int) -> Any:
+            array = context.make_array(signature.args[index])(context, builder, args[index])
+            return builder.bitcast(array.data, cgutils.voidptr_t)
+
+        ta, tb = (slot(cast(i, types.int8)) for i in (0, 1))
+        m, n, k, lda, ldb, ldc = (slot(cast(i, types.int32)) for i in (2, 3, 4, 7, 9, 12))
+        alpha, beta = (slot(cast(i, types.float32)) for i in (5, 10))
+        assert int32 is not float32
+        fn_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] * 13)
+        fn = cgutils.get_or_insert_function(builder.module, fn_type, SYMBOL)
+        builder.call(fn, [tb, ta, n, m, k, alpha, data(8), ldb, data(6), lda, beta, data(11), ldc])
+        return context.get_dummy_value()
+
+    return types.void(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _set_mxcsr(_typing: Any, value: Any) -> Any:
+    """Load the x86 float control register of the calling thread."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once_value(builder, args[0])
+        pointer = builder.bitcast(place, cgutils.voidptr_t)
+        fn_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
+        fn = cgutils.get_or_insert_function(builder.module, fn_type, "llvm.x86.sse.ldmxcsr")
+        builder.call(fn, [pointer])
+        return context.get_dummy_value()
+
+    return types.void(types.uint32), codegen
+
+
+@njit("void(uint32)")  # type: ignore[untyped-decorator]
+def _load_mxcsr(value: int) -> None:
+    _set_mxcsr(value)
+
+
+def flush_denormals() -> None:
+    """Let the calling thread treat denormal numbers as zero (flush to zero, denormals are zero); x86 only."""
+    # All exceptions masked (0x1f80), FTZ (0x8000), DAZ (0x0040).
+    _load_mxcsr(np.uint32(0x1F80 | 0x8000 | 0x0040))

@@ -1,0 +1,120 @@
+"""What moves values about on the CPU: slices, joins, copies, sums, layout conversions and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from alexdsl.ir.graph import Op
+from alexdsl.ir.kernels import kernel
+from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.types import TensorType
+from alexdsl_cpu.dialect import F1
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical, rows_of
+
+BLOCK = 4096
+
+
+@kernel
+def move(lo: int, hi: int, slot: int, x: F1, y: F1, *, COUNT, FROM, FROM_STEP, TO, TO_STEP):
+    """COUNT numbers of every row of x, from place FROM on, to every row of y, from place TO on."""
+    for row in range(lo, hi):
+        for i in range(COUNT):
+            y[row * TO_STEP + TO + i] = x[row * FROM_STEP + FROM + i]
+
+
+@kernel
+def add(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK):
+    """y = x + other."""
+    for i in range(lo * BLOCK, min(hi * BLOCK, y.size)):
+        y[i] = x[i] + other[i]
+
+
+@kernel
+def channels_last(lo: int, hi: int, slot: int, x: F1, y: F1, *, CHANNELS, PIXELS):
+    """Rows of [channel, pixel] to rows of [pixel, channel]; a unit is an image."""
+    for n in range(lo, hi):
+        base = n * CHANNELS * PIXELS
+        for pixel in range(PIXELS):
+            for c in range(CHANNELS):
+                y[base + pixel * CHANNELS + c] = x[base + c * PIXELS + pixel]
+
+
+@kernel
+def constant(lo: int, hi: int, slot: int, y: F1, value: float):
+    """y = value."""
+    for i in range(y.size):
+        y[i] = value
+
+
+class Structure(Offer):
+    """The IR's own ops. Copies between logical devices of one machine are plain copies."""
+
+    heads = ("slice", "join", "copy", "sum", "convert", "constant")
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        if op.kind == "convert":
+            return [t.layout for t in operands], [t.layout for t in results]
+        if op.kind == "constant":
+            return [], [""]
+        same = operands[0].layout if op.kind in ("copy", "sum") else rows_of(operands[0])
+        return [same] * len(operands), [same]
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        names = [f"%{name}" for name in op.operands]
+        y = f"%{op.name}"
+        if op.kind == "constant":
+            return [Call(constant, (y, float(op.attrs["value"])), 1)]
+        if op.kind == "copy":
+            return [_move(names[0], y, results[0], results[0])]
+        if op.kind == "sum":
+            units = -(-results[0].elements // BLOCK)
+            pairs = zip((names[0], *[y] * (len(names) - 2)), names[1:], strict=True)
+            return [Call(add, (a, b, y), units, {"BLOCK": BLOCK}, grain=16) for a, b in pairs]
+        if op.kind == "convert":
+            return [_convert(names[0], y, operands[0], results[0])]
+        axis = op.attrs["axis"]
+        if op.kind == "slice":
+            start = op.attrs["start"] * _inner(operands[0], axis)
+            return [_move(names[0], y, operands[0], results[0], axis, taken=start)]
+        calls, at = [], 0
+        for name, type in zip(names, operands, strict=True):
+            calls.append(_move(name, y, type, results[0], axis, put=at))
+            at += type.shape[axis] * _inner(type, axis)
+        return calls
+
+
+def _place(type: TensorType, axis: int) -> int:
+    """Where a logical axis lies in memory."""
+    return {0: 0, 1: 3, 2: 1, 3: 2}[axis] if type.layout in (MAPS, FILTERS) else axis
+
+
+def _inner(type: TensorType, axis: int) -> int:
+    """Numbers that one step along a logical axis skips."""
+    return prod(physical(type)[_place(type, axis) + 1 :])
+
+
+def _move(x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0) -> Call:
+    """Copy a block along an axis; the whole where there is none."""
+    if axis is None:
+        rows = source.shape[0] if source.shape else 1
+        width = source.elements // rows
+        sizes = {"COUNT": width, "FROM": 0, "FROM_STEP": width, "TO": 0, "TO_STEP": width}
+        return Call(move, (x, y), rows, sizes)
+    place = _place(source, axis)
+    rows = prod(physical(source)[:place])
+    steps = source.elements // rows, target.elements // rows
+    sizes = {"COUNT": min(steps), "FROM": taken, "FROM_STEP": steps[0], "TO": put, "TO_STEP": steps[1]}
+    return Call(move, (x, y), rows, sizes, grain=max(1, 4096 // min(steps)))
+
+
+def _convert(x: str, y: str, source: TensorType, target: TensorType) -> Call:
+    n, c, h, w = source.shape
+    # To channels last [channel, pixel] is transposed; back, [pixel, channel] is, with the names exchanged.
+    channels, pixels = (c, h * w) if target.layout else (h * w, c)
+    if bool(target.layout) == bool(source.layout):
+        raise ValueError(f"no conversion from {source} to {target}")
+    return Call(channels_last, (x, y), n, {"CHANNELS": channels, "PIXELS": pixels})
