@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Array, OpKind, Types
+
+
+Progress: TypeAlias = Callable[[str], None]
+"""Hears what is being done, in a few words."""
+
+
+def silent(text: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,8 @@ class Backend(Protocol):
     def lower(self, graph: Graph) -> Graph:
         """scheduled -> program: the graph with the launches of every op and the sources of their kernels."""
 
-    def load(self, program: Graph, threads: int | None = None) -> Executable:
-        """The program with its kernels compiled and its arenas allocated."""
+    def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
+        """The program with its kernels compiled and its arenas allocated; ``progress`` hears which kernel is at work."""
 
 
 class Executable(Protocol):

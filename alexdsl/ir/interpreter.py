@@ -31,7 +31,7 @@ def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> O
     """
     semantics = Semantics(registry)
     values: dict[str, Array] = {}
-    updates: dict[str, list[tuple[int, Array]]] = {}
+    updates: dict[str, dict[int, Array]] = {}
     for op in graph:
         if op.kind in LEAVES:
             values[op.name] = _leaf(op, given)
@@ -39,9 +39,9 @@ def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> O
         results = semantics.reference(op.kind, [values[name] for name in op.operands], op.attrs)
         values.update(zip((r.name for r in op.results), results, strict=True))
         for result, operand in _replaced(op, registry).items():
-            leaf = graph.producers[op.operands[operand]]
+            leaf = _leaf_of(graph, op.operands[operand], registry)
             whole = leaf.attrs.get("of", leaf.name)
-            updates.setdefault(whole, []).append((leaf.attrs.get("tower", 0), values[op.results[result].name]))
+            updates.setdefault(whole, {})[leaf.attrs.get("tower", 0)] = values[op.results[result].name]
     replaced = {name: _whole(parts) for name, parts in updates.items()}
     return Outcome({k: values[v] for k, v in graph.outputs.items()}, replaced, values)
 
@@ -50,8 +50,18 @@ def _replaced(op: Op, registry: Registry) -> Mapping[int, int]:
     return {} if "+" in op.kind else registry[op.kind].inplace
 
 
-def _whole(parts: list[tuple[int, Array]]) -> Array:
-    ordered = [array for _, array in sorted(parts, key=lambda part: part[0])]
+def _leaf_of(graph: Graph, name: str, registry: Registry) -> Op:
+    """The weight or state whose storage a value has taken over."""
+    op = graph.producers[name]
+    while op.kind not in LEAVES:
+        position = [r.name for r in op.results].index(name)
+        name = op.operands[_replaced(op, registry)[position]]
+        op = graph.producers[name]
+    return op
+
+
+def _whole(parts: Mapping[int, Array]) -> Array:
+    ordered = [parts[tower] for tower in sorted(parts)]
     return ordered[0] if len(ordered) == 1 else np.concatenate(ordered)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alexdsl.ir.graph import Attrs
-from alexdsl.ir.protocol import Array, OpKind, ShapeError, Types
+from alexdsl.ir.protocol import Array, Cut, OpKind, ShapeError, Types
 from alexdsl.ir.types import TensorType
 
 
@@ -53,7 +53,10 @@ class Constant(OpKind):
 
 
 class Sum(OpKind):
-    """The sum of equal-shaped values, added from left to right: gradients that meet, partial sums of towers."""
+    """The sum of equal-shaped values, added from left to right: gradients that meet, partial sums of towers.
+
+    ``cut`` is the axis along which towers share it where that is not the channels'.
+    """
 
     name = "sum"
     first_stage = "differentiated"
@@ -62,6 +65,10 @@ class Sum(OpKind):
         if len({t.shape for t in types}) != 1:
             raise ShapeError("sums of different shapes: " + ", ".join(map(str, types)))
         return (types[0],)
+
+    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
+        cuts, results = super().cuts(types, attrs)
+        return ([attrs["cut"]] * len(cuts), [attrs["cut"]]) if "cut" in attrs else (cuts, results)
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         total = arrays[0]

@@ -11,22 +11,24 @@ from alexdsl.ir.graph import Attr, Attrs, Graph, Launch, Op, Result
 from alexdsl.ir.types import ITEM_BYTES, TensorType
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.+-][A-Za-z0-9_]+)*\Z")
-_RESERVED = {"none", "true", "false", "inf", "nan"}
+_RESERVED = re.compile(r"(?:none|true|false)\Z|(?:inf|nan)\b")
+MOST_NESTED = 32
+"""Lists and mappings inside each other in an attribute that is read."""
 
 
 def print_graph(graph: Graph) -> str:
     """The graph as text; ``parse_graph`` gives an equal graph back."""
     head = {"stage": graph.stage, **graph.attrs}
-    lines = [f"graph {graph.name} {_attrs(head)}"]
+    lines = [f"graph {_text(graph.name)} {_attrs(head)}"]
     for op in graph.ops:
         lines.append("  " + print_op(op))
         lines += ["    " + _launch(launch) for launch in op.launches]
-    lines.append(
-        "  return " + ", ".join(f"{k}=%{v}" for k, v in graph.outputs.items()) if graph.outputs else "  return"
-    )
+    lines.append(("  return " + ", ".join(f"{_text(k)}=%{v}" for k, v in graph.outputs.items())).rstrip())
     for name, source in graph.kernels.items():
+        if not source.endswith("\n"):
+            raise ValueError(f"the source of kernel {name} does not end with a newline")
         lines += ["", f"kernel {name}"]
-        lines += [f"  | {line}".rstrip() for line in source.splitlines()]
+        lines += [f"  | {line}" if line else "  |" for line in source.split("\n")[:-1]]
     return "\n".join(lines) + "\n"
 
 
@@ -38,8 +40,7 @@ def print_op(op: Op) -> str:
     device = f" @{op.device}" if op.device else ""
     operands = ", ".join("%" + name for name in op.operands)
     attrs = f" {_attrs(op.attrs)}" if op.attrs else ""
-    where = " ".join(filter(None, (op.layer, op.location)))
-    comment = f"   # {op.layer or '-'} {op.location}".rstrip() if where else ""
+    comment = f"   # {op.layer or '-'} {op.location}".rstrip() if op.layer or op.location else ""
     return f"{results}{device} = {op.kind}({operands}){attrs}{comment}"
 
 
@@ -55,7 +56,11 @@ def _result(r: Result) -> str:
 
 
 def _attrs(attrs: Attrs) -> str:
-    return "{" + ", ".join(f"{k}={print_attr(v)}" for k, v in attrs.items()) + "}"
+    return "{" + ", ".join(f"{_text(k)}={print_attr(v)}" for k, v in attrs.items()) + "}"
+
+
+def _text(value: str) -> str:
+    return value if _WORD.match(value) and not _RESERVED.match(value) else json.dumps(value)
 
 
 def print_attr(value: Attr) -> str:
@@ -64,10 +69,12 @@ def print_attr(value: Attr) -> str:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, int):
+        return repr(int(value))
+    if isinstance(value, float):
+        return repr(float(value))
     if isinstance(value, str):
-        return value if _WORD.match(value) and value not in _RESERVED else json.dumps(value)
+        return _text(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(print_attr, value)) + "]"
     if isinstance(value, dict):
@@ -76,9 +83,10 @@ def print_attr(value: Attr) -> str:
 
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+)|(?P<value>%[A-Za-z_][\w.]*)|(?P<string>"(?:[^"\\]|\\.)*")"""
+    r"""(?P<space>\s+)|(?P<comment>\#.*)|(?P<value>%[A-Za-z_][\w.]*)|(?P<string>"(?:[^"\\]|\\.)*")"""
     r"""|(?P<number>-?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|inf\b|nan\b))"""
-    r"""|(?P<word>[A-Za-z_]\w*(?:[.+-]\w+)*)|(?P<mark>[(){}\[\],=:@])"""
+    r"""|(?P<word>[A-Za-z_]\w*(?:[.+-]\w+)*)|(?P<mark>[(){}\[\],=:@])""",
+    re.ASCII,
 )
 
 
@@ -91,8 +99,10 @@ class _Line:
 
     def __init__(self, text: str, number: int) -> None:
         self.number = number
+        self.comment = ""
         self.tokens = list(self._scan(text))
         self.at = 0
+        self.depth = 0
 
     def _scan(self, text: str) -> Iterator[tuple[str, str]]:
         position = 0
@@ -100,7 +110,9 @@ class _Line:
             match = _TOKEN.match(text, position)
             if not match:
                 raise self.error(f"unexpected {text[position : position + 10]!r}")
-            if match.lastgroup != "space":
+            if match.lastgroup == "comment":
+                self.comment = match.group()[1:].strip()
+            elif match.lastgroup != "space":
                 yield str(match.lastgroup), match.group()
             position = match.end()
 
@@ -123,6 +135,27 @@ class _Line:
         if self.take() != text:
             raise self.error(f"expected {text!r}")
 
+    def end(self) -> None:
+        if self.peek():
+            raise self.error(f"unexpected {self.peek()!r}")
+
+    def integer(self) -> int:
+        text = self.take("number")
+        if not re.fullmatch(r"-?\d{1,30}", text):
+            raise self.error(f"expected a whole number, found {text!r}")
+        return int(text)
+
+    def text(self) -> str:
+        """A name, quoted where it is no plain word."""
+        kind = self.tokens[self.at][0] if self.at < len(self.tokens) else ""
+        return self._string(self.take()) if kind == "string" else self.take("word")
+
+    def _string(self, text: str) -> str:
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            raise self.error(f"{text} is not a string") from None
+
     def eat(self, text: str) -> bool:
         if self.peek() == text:
             self.at += 1
@@ -143,21 +176,36 @@ class _Line:
         kind, text = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")
         self.at += 1
         if kind == "string":
-            return json.loads(text)
+            return self._string(text)
         if kind == "number":
-            return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+            if not re.fullmatch(r"-?\d+", text):
+                return float(text)
+            self.at -= 1
+            return self.integer()
         if kind == "word":
             return {"none": None, "true": True, "false": False}.get(text, text)
-        if text == "[":
-            return tuple(self.attr() for _ in self.sequence("]"))
-        if text == "{":
-            return dict(self._pair() for _ in self.sequence("}"))
-        raise self.error(f"expected a value, found {text!r}")
+        if text not in ("[", "{"):
+            raise self.error(f"expected a value, found {text!r}")
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            raise self.error(f"lists and mappings lie more than {MOST_NESTED} deep")
+        found: Attr = tuple(self.attr() for _ in self.sequence("]")) if text == "[" else self._mapping()
+        self.depth -= 1
+        return found
 
-    def _pair(self) -> tuple[str, Attr]:
-        key = self.take("word")
-        self.expect("=")
-        return key, self.attr()
+    def attrs(self) -> dict[str, Attr]:
+        self.expect("{")
+        return self._mapping()
+
+    def _mapping(self) -> dict[str, Attr]:
+        found: dict[str, Attr] = {}
+        for _ in self.sequence("}"):
+            key = self.text()
+            if key in found:
+                raise self.error(f"'{key}' is given twice")
+            self.expect("=")
+            found[key] = self.attr()
+        return found
 
     def type(self) -> TensorType:
         dtype = self.take("word")
@@ -165,58 +213,96 @@ class _Line:
             raise self.error(f"unknown element type '{dtype}'")
         self.expect("[")
         shape: list[int] = []
-        layout = ""
-        while not self.eat("]"):
-            if self.eat(":"):
-                layout = self.take("word")
-            elif not self.eat(","):
-                shape.append(int(self.take("number")))
+        while self.peek() not in ("]", ":"):
+            shape.append(self.integer())
+            if self.peek() not in ("]", ":"):
+                self.expect(",")
+        layout = self.take("word") if self.eat(":") else ""
+        self.expect("]")
         return TensorType(dtype, tuple(shape), layout)
 
     def result(self) -> Result:
         name = self.take("value")[1:]
         kind = self.type() if self.eat(":") else None
-        offset = int(self.take("number")) if self.eat("at") else None
+        offset = self.integer() if self.eat("at") else None
         return Result(name, kind, offset)
 
 
 def parse_graph(text: str) -> Graph:
     """The graph that ``text`` prints. Raises IRSyntaxError naming the line."""
-    name, stage, attrs = "", "", {}
-    ops: list[Op] = []
-    outputs: dict[str, str] = {}
-    kernels: dict[str, list[str]] = {}
-    body: list[str] | None = None
-    for number, raw in enumerate(text.splitlines(), 1):
-        if body is not None and raw.startswith("  |"):
-            body.append(raw[4:])
-            continue
-        code, _, comment = raw.partition("   # ")
-        line = _Line(code, number)
+    reader = _Reader()
+    for number, raw in enumerate(text.split("\n"), 1):
+        reader.read(raw, number)
+    return reader.graph(number)
+
+
+class _Reader:
+    """The parts of a graph, collected line by line."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.attrs: dict[str, Attr] = {}
+        self.ops: list[Op] = []
+        self.outputs: dict[str, str] | None = None
+        self.kernels: dict[str, list[str]] = {}
+        self.body: list[str] | None = None
+
+    def read(self, raw: str, number: int) -> None:
+        if self.body is not None and raw.startswith("  |"):
+            self.body.append(raw[4:])
+            return
+        line = _Line(raw, number)
         head = line.peek()
         if not head:
-            continue
+            return
+        if (head == "graph") != (self.name is None):
+            raise line.error("a text holds one graph, and begins with it")
+        if self.outputs is not None and head != "kernel":
+            raise line.error("only kernels follow what a graph returns")
         if head == "graph":
-            line.take()
-            name = line.take("word")
-            attrs = line.attr()
-            stage = attrs.pop("stage")
+            self._graph(line)
         elif head == "return":
-            line.take()
-            while line.peek():
-                key = line.take("word")
-                line.expect("=")
-                outputs[key] = line.take("value")[1:]
-                line.eat(",")
+            self._return(line)
         elif head == "kernel":
-            line.take()
-            body = kernels.setdefault(line.take("word"), [])
+            self._kernel(line)
         elif head == "launch":
-            ops[-1] = replace(ops[-1], launches=(*ops[-1].launches, _parse_launch(line)))
+            if not self.ops:
+                raise line.error("a launch without an op")
+            self.ops[-1] = replace(self.ops[-1], launches=(*self.ops[-1].launches, _parse_launch(line)))
         else:
-            ops.append(_parse_op(line, comment))
-    sources = {k: "\n".join(lines) + "\n" for k, lines in kernels.items()}
-    return Graph(name, stage, tuple(ops), outputs, attrs, sources)
+            self.ops.append(_parse_op(line))
+        line.end()
+
+    def _graph(self, line: _Line) -> None:
+        line.take()
+        self.name = line.text()
+        self.attrs = line.attrs()
+        if not isinstance(self.attrs.get("stage"), str):
+            raise line.error("the graph's stage is missing")
+
+    def _return(self, line: _Line) -> None:
+        line.take()
+        self.outputs = {}
+        while line.peek():
+            key = line.text()
+            line.expect("=")
+            self.outputs[key] = line.take("value")[1:]
+            if line.peek():
+                line.expect(",")
+
+    def _kernel(self, line: _Line) -> None:
+        line.take()
+        name = line.take("word")
+        if name in self.kernels:
+            raise line.error(f"kernel '{name}' is given twice")
+        self.body = self.kernels[name] = []
+
+    def graph(self, last: int) -> Graph:
+        if self.name is None or self.outputs is None:
+            raise IRSyntaxError(f"line {last}: the text ends too soon")
+        sources = {name: "".join(f"{line}\n" for line in lines) for name, lines in self.kernels.items()}
+        stage = self.attrs.pop("stage")
+        return Graph(self.name, stage, tuple(self.ops), self.outputs, self.attrs, sources)
 
 
 def _parse_launch(line: _Line) -> Launch:
@@ -224,18 +310,16 @@ def _parse_launch(line: _Line) -> Launch:
     kernel = line.take("word")
     line.expect("(")
     args = tuple(line.take() if line.peek().startswith("%") else line.attr() for _ in line.sequence(")"))
-    return Launch(kernel, args, line.attr() if line.peek() else {})
+    return Launch(kernel, args, line.attrs() if line.peek() else {})
 
 
-def _parse_op(line: _Line, comment: str) -> Op:
+def _parse_op(line: _Line) -> Op:
     results = tuple(line.result() for _ in line.sequence(")")) if line.eat("(") else (line.result(),)
     device = line.take("word") if line.eat("@") else None
     line.expect("=")
     kind = line.take("word")
     line.expect("(")
     operands = tuple(line.take("value")[1:] for _ in line.sequence(")"))
-    attrs = line.attr() if line.peek() == "{" else {}
-    if line.peek():
-        raise line.error(f"unexpected {line.peek()!r}")
-    layer, _, location = comment.strip().partition(" ")
+    attrs = line.attrs() if line.peek() == "{" else {}
+    layer, _, location = line.comment.partition(" ")
     return Op(kind, operands, results, attrs, device, "" if layer == "-" else layer, location)

@@ -89,5 +89,6 @@ def _total(emitter: GradientEmitter, parts: list[str], name: str) -> str | None:
     """One gradient of the many that met at a value, added in the forward order of its uses."""
     if len(parts) < 2:
         return parts[0] if parts else None
-    attrs: Attrs = {}
+    # Towers share a weight's gradients by rows, all other values by channels.
+    attrs: Attrs = {"cut": 0} if emitter.layer is not None and emitter.layer.kind == "parameter" else {}
     return emitter.emit("sum", tuple(reversed(parts)), attrs, names=[f"{name}.grad_sum"])[0]

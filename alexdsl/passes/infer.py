@@ -41,13 +41,18 @@ def infer(graph: Graph, registry: Registry, report: Report | None = None) -> Gra
             if results:
                 typed[op.name] = results
     ops = []
+    newest: dict[str, str] = {}
     for op in graph:
         if op.kind in ("parameter", "state"):
             op = leaves[op.name]
         names = (_result(r, types) for r in op.results)
         more = typed.get(op.name, ())[len(op.results) :]
         extra = (Result(f"{op.name}.result_{i + len(op.results)}", t) for i, t in enumerate(more))
-        ops.append(replace(op, results=(*names, *extra)))
+        full = replace(op, operands=tuple(newest.get(n, n) for n in op.operands), results=(*names, *extra))
+        # State that layers share goes from use to use: the next one updates what this one leaves behind.
+        taken_over = registry[op.kind].inplace if len(full.results) > len(op.results) else {}
+        newest |= {op.operands[operand]: full.results[result].name for result, operand in taken_over.items()}
+        ops.append(full)
     return graph.with_ops(ops, stage="shaped")
 
 

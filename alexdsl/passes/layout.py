@@ -21,7 +21,7 @@ def layout(graph: Graph, backend: Backend) -> Graph:
             if types[name].layout != form:
                 key = (name, form)
                 if key not in converted:
-                    converted[key] = f"{name}.{form or 'rows'}"
+                    converted[key] = _unique(f"{name}.{form or 'rows'}", graph)
                     result = Result(converted[key], replace(types[name], layout=form))
                     types[result.name] = replace(types[name], layout=form)
                     ops.append(Op("convert", (name,), (result,), {"layout": form}, op.device, op.layer, op.location))
@@ -31,6 +31,12 @@ def layout(graph: Graph, backend: Backend) -> Graph:
         types.update((r.name, _type(r)) for r in results)
         ops.append(replace(op, operands=tuple(operands), results=results))
     return graph.with_ops(ops, stage="laid-out")
+
+
+def _unique(name: str, graph: Graph) -> str:
+    while name in graph.results:
+        name += "_2"
+    return name
 
 
 def _type(result: Result) -> TensorType:

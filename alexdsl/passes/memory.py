@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Registry
 from alexdsl.ir.structure import LEAVES
-
-ALIGN = 64
-"""Bytes; a cache line, and the widest vector."""
+from alexdsl.ir.verify import ALIGN
 
 
 @dataclass

@@ -15,7 +15,7 @@ from alexdsl.passes.infer import Report, infer
 from alexdsl.passes.layout import layout
 from alexdsl.passes.memory import plan_memory
 from alexdsl.passes.place import place
-from alexdsl.passes.predict import predict
+from alexdsl.passes.predict import predict, without_dropout
 from alexdsl.passes.save import save
 from alexdsl.passes.schedule import schedule
 from alexdsl.passes.solve import solve
@@ -25,38 +25,42 @@ from alexdsl.passes.solve import solve
 class Options:
     """What the passes are told: the kinds, the backend, and choices that do not follow from the spec.
 
-    ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``.
+    ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without ``dropout``
+    a training graph keeps every element.
     """
 
     registry: Registry
     backend: Backend
     mode: str = "train"
+    dropout: bool = True
     save: str = "store"
     report: Report | None = None
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A named step of the pipeline; ``modes`` are those in which it runs."""
+    """A named step of the pipeline; ``modes`` are those in which it runs, ``to`` the stage that it leads to, if any."""
 
     name: str
     run: Callable[[Graph, Options], Graph]
     modes: Sequence[str] = ("train", "gradients", "predict")
+    to: str = ""
 
 
 PIPELINE = (
     Pass("predict", lambda g, o: predict(g, o.registry), ("predict",)),
+    Pass("dropout", lambda g, o: g if o.dropout else without_dropout(g, o.registry), ("train", "gradients")),
     Pass("prune", lambda g, o: prune(g)),
-    Pass("infer", lambda g, o: infer(g, o.registry, o.report)),
-    Pass("grad", lambda g, o: differentiate(g, o.registry), ("train", "gradients")),
+    Pass("infer", lambda g, o: infer(g, o.registry, o.report), to="shaped"),
+    Pass("grad", lambda g, o: differentiate(g, o.registry), ("train", "gradients"), "differentiated"),
     Pass("save", lambda g, o: save(g, o.registry, o.save), ("train", "gradients")),
     Pass("solve", lambda g, o: solve(g, g.attrs["solver"]), ("train",)),
-    Pass("place", lambda g, o: place(g, o.registry)),
-    Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend)),
-    Pass("layout", lambda g, o: layout(g, o.backend)),
-    Pass("schedule", lambda g, o: schedule(g, o.backend)),
+    Pass("place", lambda g, o: place(g, o.registry), to="placed"),
+    Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),
+    Pass("layout", lambda g, o: layout(g, o.backend), to="laid-out"),
+    Pass("schedule", lambda g, o: schedule(g, o.backend), to="scheduled"),
     Pass("memory", lambda g, o: plan_memory(g, o.registry)),
-    Pass("lower", lambda g, o: o.backend.lower(g)),
+    Pass("lower", lambda g, o: o.backend.lower(g), to="program"),
 )
 
 
@@ -68,10 +72,9 @@ def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterat
     for step in PIPELINE:
         if options.mode not in step.modes:
             continue
-        following = step.run(graph, options)
-        if STAGES.index(following.stage) > last:
+        if step.to and STAGES.index(step.to) > last:
             return
-        graph = following
+        graph = step.run(graph, options)
         if options.report is None:
             verify(graph, options.registry)
         yield step.name, graph

@@ -143,7 +143,7 @@ class _Placer:
         if key not in self.derived:
             types = self.semantics.infer(kind, [self.types[o] for o in operands], attrs)
             unique = name
-            while unique in self.types:
+            while unique in self.types or unique in self.graph.results:
                 unique += f".{device}"
             where = (self.current.layer, self.current.location) if self.current else ("", "")
             self._append(Op(kind, tuple(operands), (Result(unique, types[0]),), attrs, device, *where))

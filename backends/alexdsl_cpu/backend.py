@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from alexdsl.ir.backend import Executable, Gap, Strategy
+from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.kernels import fingerprint, render
 from alexdsl.ir.protocol import OpKind, Registry, Types
@@ -33,7 +33,8 @@ class CpuBackend:
     def offer(self, kinds: Sequence[OpKind]) -> Offer:
         """Who answers for an op or chain. Raises Gap."""
         head = kinds[0]
-        found = self._offers.get(head.name)
+        pair = "+".join(kind.name for kind in kinds[:2])
+        found = self._offers.get(pair) or self._offers.get(head.name)
         if found is None and head.scalar is not None:
             found = Elementwise(self.registry)
         if found is None:
@@ -73,7 +74,7 @@ class CpuBackend:
         params = [annotation for _, annotation in call.function.parameters[3:]]
         return Launch(name, tuple(call.args), {"units": call.units, "grain": call.grain, "params": tuple(params)})
 
-    def load(self, program: Graph, threads: int | None = None) -> Executable:
+    def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
         from alexdsl_cpu.runtime import CpuExecutable
 
-        return CpuExecutable(program, threads)
+        return CpuExecutable(program, threads, progress)

@@ -80,16 +80,16 @@ def col2im(col: F1, dx: F4, n, first, rows, width, channel, channels, *, KH, KW,
 
 
 @kernel
-def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, *, GROUPS, ROWS, TILES, SHARE, BIAS, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
-    """y = EPILOGUE(conv(x) + bias); a unit is a tile of ROWS output rows of an image."""
+def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, groups: int, most_rows: int, tiles: int, share: int, *, BIAS, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """y = EPILOGUE(conv(x) + bias); a unit is a tile of output rows of an image."""
     height, width, maps = y.shape[1], y.shape[2], y.shape[3]
-    inputs, outputs, window = x.shape[3] // GROUPS, maps // GROUPS, weight.shape[1]
-    col = work[slot * SHARE : (slot + 1) * SHARE]
+    inputs, outputs, window = x.shape[3] // groups, maps // groups, weight.shape[1]
+    col = work[slot * share : (slot + 1) * share]
     for unit in range(lo, hi):
-        n, first = unit // TILES, unit % TILES * ROWS
-        rows = min(ROWS, height - first)
+        n, first = unit // tiles, unit % tiles * most_rows
+        rows = min(most_rows, height - first)
         out = y[n, first : first + rows].reshape(rows * width * maps)
-        for g in range(GROUPS):
+        for g in range(groups):
             im2col(x, n, first, rows, width, g * inputs, inputs, col)
             sgemm(N, T, rows * width, outputs, window, 1.0, col, window, weight[g * outputs :], window, 0.0, out[g * outputs :], maps)
         extra = other[n, first : first + rows].reshape(rows * width * maps)
@@ -100,19 +100,19 @@ def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y:
 
 
 @kernel
-def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, *, GROUPS, ROWS, SHARE, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
-    """dx = EPILOGUE(the sum of dy's windows through the weights); a unit is an image, done by tiles of ROWS rows."""
+def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, groups: int, most_rows: int, share: int, *, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+    """dx = EPILOGUE(the sum of dy's windows through the weights); a unit is an image, done by tiles of output rows."""
     height, width, maps = dy.shape[1], dy.shape[2], dy.shape[3]
-    inputs, outputs, window = dx.shape[3] // GROUPS, maps // GROUPS, weight.shape[1]
-    col = work[slot * SHARE : (slot + 1) * SHARE]
+    inputs, outputs, window = dx.shape[3] // groups, maps // groups, weight.shape[1]
+    col = work[slot * share : (slot + 1) * share]
     for n in range(lo, hi):
         image = dx[n].reshape(dx.shape[1] * dx.shape[2] * dx.shape[3])
         for i in range(image.size):
             image[i] = f32(0.0)
-        for first in range(0, height, ROWS):
-            rows = min(ROWS, height - first)
+        for first in range(0, height, most_rows):
+            rows = min(most_rows, height - first)
             grad = dy[n, first : first + rows].reshape(rows * width * maps)
-            for g in range(GROUPS):
+            for g in range(groups):
                 sgemm(N, N, rows * width, window, outputs, 1.0, grad[g * outputs :], maps, weight[g * outputs :], window, 0.0, col, window)
                 col2im(col, dx, n, first, rows, width, g * inputs, inputs)
         extra = other[n].reshape(image.size)
@@ -121,23 +121,23 @@ def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, 
 
 
 @kernel
-def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, *, GROUPS, ROWS, SHARE, PART, SEGMENTS, WINDOW, BIAS, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, groups: int, most_rows: int, share: int, window: int, segments: int, part: int, *, BIAS, KH, KW, SH, SW, DH, DW, TOP, LEFT):
     """Sums of dy' x windows over each segment of the batch, one segment a unit: its weights, then its biases."""
     images, height, width, maps = dy.shape
-    inputs, outputs = x.shape[3] // GROUPS, maps // GROUPS
-    col = work[SEGMENTS * PART + slot * SHARE : SEGMENTS * PART + (slot + 1) * SHARE]
+    inputs, outputs = x.shape[3] // groups, maps // groups
+    col = work[segments * part + slot * share : segments * part + (slot + 1) * share]
     for unit in range(lo, hi):
-        total = work[unit * PART : (unit + 1) * PART]
-        for i in range(PART):
+        total = work[unit * part : (unit + 1) * part]
+        for i in range(part):
             total[i] = f32(0.0)
-        sums = total[maps * WINDOW :]
-        for n in range(unit * images // SEGMENTS, (unit + 1) * images // SEGMENTS):
-            for first in range(0, height, ROWS):
-                rows = min(ROWS, height - first)
+        sums = total[maps * window :]
+        for n in range(unit * images // segments, (unit + 1) * images // segments):
+            for first in range(0, height, most_rows):
+                rows = min(most_rows, height - first)
                 grad = dy[n, first : first + rows].reshape(rows * width * maps)
-                for g in range(GROUPS):
+                for g in range(groups):
                     im2col(x, n, first, rows, width, g * inputs, inputs, col)
-                    sgemm(T, N, outputs, WINDOW, rows * width, 1.0, grad[g * outputs :], maps, col, WINDOW, 1.0, total[g * outputs * WINDOW :], WINDOW)
+                    sgemm(T, N, outputs, window, rows * width, 1.0, grad[g * outputs :], maps, col, window, 1.0, total[g * outputs * window :], window)
                 if BIAS:
                     for pixel in range(rows * width):
                         for c in range(maps):
@@ -145,21 +145,21 @@ def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, *, GR
 
 
 @kernel
-def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, *, PART, SEGMENTS, BLOCK, BIAS):
+def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, segments: int, part: int, *, BLOCK, BIAS):
     """The segments' sums added in order; a unit is a block of weights, the last one the biases."""
     blocks = -(-dw.size // BLOCK)
     for unit in range(lo, hi):
         if unit < blocks:
             for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
                 dw[i] = work[i]
-            for s in range(1, SEGMENTS):
+            for s in range(1, segments):
                 for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
-                    dw[i] += work[s * PART + i]
+                    dw[i] += work[s * part + i]
         elif BIAS:
             for c in range(db.size):
                 total = work[dw.size + c]
-                for s in range(1, SEGMENTS):
-                    total += work[s * PART + dw.size + c]
+                for s in range(1, segments):
+                    total += work[s * part + dw.size + c]
                 db[c] = total
 
 
@@ -209,32 +209,31 @@ class Conv(Offer):
         attrs = head_attrs(op)
         tile = tile_rows(rows, columns, window)
         share = padded(tile * columns.out * window)
-        constants = {"GROUPS": attrs["groups"], "ROWS": tile, "SHARE": share, **window_constants(rows, columns)}
+        constants = window_constants(rows, columns)
+        sizes = (attrs["groups"], tile)
         names = [f"%{name}" for name in op.operands]
         head = op.kind.split("+")[0]
         if head == "conv_weight_grad":
-            return self._weight_grad(op, names, results, window, constants)
+            return self._weight_grad(op, names, results, (*sizes, share, window), constants)
         epilogue = tail(op, self.registry)
         result = f"%{op.name}"
         other = names[-1] if len(epilogue.args) == 2 else result
         more = {"EPILOGUE": with_extra(epilogue)}
         if head == "conv_input_grad":
             images = operands[1].shape[0]
-            return [Call(conv_input_grad, (*names[:2], other, result, "workspace"), images, {**constants, **more})]
+            return [Call(conv_input_grad, (*names[:2], other, result, "workspace", *sizes, share), images, {**constants, **more})]
         tiles = -(-rows.out // tile)
         bias = bool(attrs["bias"])
-        more |= {"TILES": tiles, "BIAS": bias}
-        args = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace")
-        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, **more})]
+        args = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace", *sizes, tiles, share)
+        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, **more, "BIAS": bias})]
 
-    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, window: int, constants: Constants) -> Sequence[Call]:
+    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], constants: Constants) -> Sequence[Call]:
         bias, block = len(results) == 2, 4096
         part = padded(sum(t.elements for t in results))
         made = [f"%{r.name}" for r in op.results]
-        shared = {"PART": part, "SEGMENTS": SEGMENTS, "BIAS": bias}
-        sums = Call(conv_weight_grad, (*names, "workspace"), SEGMENTS, {**constants, **shared, "WINDOW": window})
+        sums = Call(conv_weight_grad, (*names, "workspace", *sizes, SEGMENTS, part), SEGMENTS, {**constants, "BIAS": bias})
         blocks = -(-results[0].elements // block)
-        add = Call(add_segments, (made[0], made[-1], "workspace"), blocks + 1, {**shared, "BLOCK": block}, grain=8)
+        add = Call(add_segments, (made[0], made[-1], "workspace", SEGMENTS, part), blocks + 1, {"BLOCK": block, "BIAS": bias}, grain=8)
         return [sums, add]
 
     def _window(self, op: Op, operands: Types, results: Types) -> tuple[Axis, Axis, int]:

@@ -15,6 +15,7 @@ F3: TypeAlias = Any
 F4: TypeAlias = Any
 U1: TypeAlias = Any
 """uint8 arrays."""
+U3: TypeAlias = Any
 U4: TypeAlias = Any
 I1: TypeAlias = Any
 """int32 arrays; L1 is int64."""
@@ -59,7 +60,7 @@ from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm
 
-FAST = {"contract", "reassoc", "nsz"}"""
+FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {"exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs"}
 
     def kernel_decorator(self, annotations: Sequence[str]) -> str:

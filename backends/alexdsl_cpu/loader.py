@@ -6,11 +6,13 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from alexdsl.ir.backend import Progress, silent
 
 
 def cache_folder() -> Path:
@@ -40,7 +42,7 @@ def _machine() -> str:
     return blake2b(facts.encode(), digest_size=6).hexdigest()
 
 
-def load_kernels(sources: Mapping[str, str], progress: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+def load_kernels(sources: Mapping[str, str], progress: Progress = silent) -> dict[str, Any]:
     """The compiled function of every kernel; ``progress`` hears each name before it is loaded or compiled.
 
     Raises RuntimeError naming the kernel and its file where one does not compile.

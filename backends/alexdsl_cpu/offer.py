@@ -10,7 +10,7 @@ from typing import TypeAlias
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Attrs, Op
 from alexdsl.ir.kernels import KernelFunction, Scalar, scalar_chain
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import LayerKind, OpKind, Registry, Types
 from alexdsl.ir.semantics import steps
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import CPU
@@ -56,8 +56,27 @@ class Call:
     """Units that are worth a call of their own."""
 
 
+class _Retyped(KernelFunction):
+    """A kernel function some of whose parameters have other types."""
+
+    def __init__(self, function: KernelFunction, types: Mapping[str, str]) -> None:
+        super().__init__(function.function)
+        object.__setattr__(self, "_types", types)
+        object.__setattr__(self, "_given", function.parameters)
+
+    @property
+    def parameters(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
+        types: Mapping[str, str] = self.__dict__["_types"]
+        return [(name, types.get(name, given)) for name, given in self.__dict__["_given"]]
+
+
+def retyped(function: KernelFunction, **types: str) -> KernelFunction:
+    """The kernel function with other annotations for these parameters."""
+    return _Retyped(function, types)
+
+
 class Offer:
-    """Kernels for the op kinds in ``heads`` and for chains that begin with them."""
+    """Kernels for the op kinds in ``heads`` and for chains that begin with them; a head may be two kinds, ``a+b``."""
 
     heads: Sequence[str] = ()
 
@@ -83,15 +102,18 @@ def head_attrs(op: Op) -> Attrs:
     return op.attrs["steps"][0]["attrs"] if "+" in op.kind else op.attrs
 
 
-def tail(op: Op, registry: Registry) -> Scalar:
-    """The scalar function of all members after the head; the identity where there are none."""
-    members = steps(op.attrs)[1:] if "+" in op.kind else []
+def tail(op: Op, registry: Registry, heads: int = 1) -> Scalar:
+    """The scalar function of all members after the head (the first ``heads``); the identity where there are none."""
+    members = steps(op.attrs)[heads:] if "+" in op.kind else []
     return scalar_chain([registry[m.kind] for m in members], [m.attrs for m in members], CPU)
 
 
 def scalars(chain: Sequence[OpKind]) -> bool:
-    """Whether all kinds are elementwise."""
-    return all(kind.scalar is not None for kind in chain)
+    """Whether all kinds are elementwise, of as many operands as their scalar functions have.
+
+    A kind of any number of operands (``add``) is not: its scalar function speaks for two.
+    """
+    return all(kind.scalar is not None and not (isinstance(kind, LayerKind) and kind.inputs is None) for kind in chain)
 
 
 def extras(chain: Sequence[OpKind]) -> int:

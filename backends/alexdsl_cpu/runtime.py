@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from alexdsl.ir.backend import Progress, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY, TensorType
@@ -34,7 +35,7 @@ class CpuExecutable:
     """A loaded program. Logical devices are arenas of their own in one process; their ops run one after the other,
     each spread over all workers."""
 
-    def __init__(self, program: Graph, threads: int | None = None, progress: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> None:
         self.program = program
         # BLAS is called per tile from our own threads: more threads of its own would only be in the way.
         threadpool_limits(1, user_api="blas")

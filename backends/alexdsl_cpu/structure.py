@@ -16,11 +16,11 @@ BLOCK = 4096
 
 
 @kernel
-def move(lo: int, hi: int, slot: int, x: F1, y: F1, *, COUNT, FROM, FROM_STEP, TO, TO_STEP):
-    """COUNT numbers of every row of x, from place FROM on, to every row of y, from place TO on."""
+def move(lo: int, hi: int, slot: int, x: F1, y: F1, count: int, at_x: int, step_x: int, at_y: int, step_y: int):
+    """``count`` numbers of every row of x, from place ``at_x`` on, to every row of y, from ``at_y`` on."""
     for row in range(lo, hi):
-        for i in range(COUNT):
-            y[row * TO_STEP + TO + i] = x[row * FROM_STEP + FROM + i]
+        for i in range(count):
+            y[row * step_y + at_y + i] = x[row * step_x + at_x + i]
 
 
 @kernel
@@ -31,13 +31,13 @@ def add(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK):
 
 
 @kernel
-def channels_last(lo: int, hi: int, slot: int, x: F1, y: F1, *, CHANNELS, PIXELS):
+def channels_last(lo: int, hi: int, slot: int, x: F1, y: F1, channels: int, pixels: int):
     """Rows of [channel, pixel] to rows of [pixel, channel]; a unit is an image."""
     for n in range(lo, hi):
-        base = n * CHANNELS * PIXELS
-        for pixel in range(PIXELS):
-            for c in range(CHANNELS):
-                y[base + pixel * CHANNELS + c] = x[base + c * PIXELS + pixel]
+        base = n * channels * pixels
+        for pixel in range(pixels):
+            for c in range(channels):
+                y[base + pixel * channels + c] = x[base + c * pixels + pixel]
 
 
 @kernel
@@ -69,21 +69,21 @@ class Structure(Offer):
         if op.kind == "constant":
             return [Call(constant, (y, float(op.attrs["value"])), 1)]
         if op.kind == "copy":
-            return [_move(names[0], y, results[0], results[0])]
+            return [moved(names[0], y, results[0], results[0])]
         if op.kind == "sum":
             units = -(-results[0].elements // BLOCK)
             pairs = zip((names[0], *[y] * (len(names) - 2)), names[1:], strict=True)
             return [Call(add, (a, b, y), units, {"BLOCK": BLOCK}, grain=16) for a, b in pairs]
         if op.kind == "convert":
-            return [_convert(names[0], y, operands[0], results[0])]
+            return [converted(names[0], y, operands[0], results[0])]
         axis = op.attrs["axis"]
         if op.kind == "slice":
-            start = op.attrs["start"] * _inner(operands[0], axis)
-            return [_move(names[0], y, operands[0], results[0], axis, taken=start)]
+            start = op.attrs["start"] * inner(operands[0], axis)
+            return [moved(names[0], y, operands[0], results[0], axis, taken=start)]
         calls, at = [], 0
         for name, type in zip(names, operands, strict=True):
-            calls.append(_move(name, y, type, results[0], axis, put=at))
-            at += type.shape[axis] * _inner(type, axis)
+            calls.append(moved(name, y, type, results[0], axis, put=at))
+            at += type.shape[axis] * inner(type, axis)
         return calls
 
 
@@ -92,29 +92,29 @@ def _place(type: TensorType, axis: int) -> int:
     return {0: 0, 1: 3, 2: 1, 3: 2}[axis] if type.layout in (MAPS, FILTERS) else axis
 
 
-def _inner(type: TensorType, axis: int) -> int:
+def inner(type: TensorType, axis: int) -> int:
     """Numbers that one step along a logical axis skips."""
     return prod(physical(type)[_place(type, axis) + 1 :])
 
 
-def _move(x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0) -> Call:
+def moved(x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0) -> Call:
     """Copy a block along an axis; the whole where there is none."""
     if axis is None:
         rows = source.shape[0] if source.shape else 1
         width = source.elements // rows
-        sizes = {"COUNT": width, "FROM": 0, "FROM_STEP": width, "TO": 0, "TO_STEP": width}
-        return Call(move, (x, y), rows, sizes)
+        return Call(move, (x, y, width, 0, width, 0, width), rows)
     place = _place(source, axis)
     rows = prod(physical(source)[:place])
     steps = source.elements // rows, target.elements // rows
-    sizes = {"COUNT": min(steps), "FROM": taken, "FROM_STEP": steps[0], "TO": put, "TO_STEP": steps[1]}
-    return Call(move, (x, y), rows, sizes, grain=max(1, 4096 // min(steps)))
+    sizes = (min(steps), taken, steps[0], put, steps[1])
+    return Call(move, (x, y, *sizes), rows, grain=max(1, 4096 // min(steps)))
 
 
-def _convert(x: str, y: str, source: TensorType, target: TensorType) -> Call:
+def converted(x: str, y: str, source: TensorType, target: TensorType) -> Call:
+    """Maps from one layout to the other."""
     n, c, h, w = source.shape
     # To channels last [channel, pixel] is transposed; back, [pixel, channel] is, with the names exchanged.
     channels, pixels = (c, h * w) if target.layout else (h * w, c)
     if bool(target.layout) == bool(source.layout):
         raise ValueError(f"no conversion from {source} to {target}")
-    return Call(channels_last, (x, y), n, {"CHANNELS": channels, "PIXELS": pixels})
+    return Call(channels_last, (x, y, channels, pixels), n)

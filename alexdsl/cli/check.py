@@ -1,0 +1,277 @@
+"""``alexdsl check``: what follows from a spec before anything runs: shapes, parameters, multiply-adds, memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from alexdsl.cli.common import backend_argument, bytes_text, find_backend, load_spec, machine_memory, spec_argument
+
+if TYPE_CHECKING:
+    from alexdsl.data.settings import DataSettings, SourceSetting
+    from alexdsl.ir.backend import Backend
+    from alexdsl.spec import Spec
+
+SHARE = 0.9
+"""The part of the machine's memory that the largest batch may take: Python and waiting images need some as well."""
+
+
+def arguments(command: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    command.epilog = """examples:
+  alexdsl check specs/alexnet.net
+  alexdsl check specs/alexnet.net --set data.classes=1000 --set data.batch=32
+  alexdsl check specs/alexnet.net --json | jq .parameters
+"""
+    spec_argument(command)
+    backend_argument(command)
+    command.add_argument("--json", action="store_true", help="the same as JSON; shapes are without the batch, memory is in bytes")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of the net; multiply-adds are per image."""
+
+    name: str
+    kind: str
+    output: Sequence[int]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The planned arenas in bytes by logical device, and the largest batch that this machine holds, if any is known."""
+
+    train: Mapping[str, int]
+    predict: Mapping[str, int]
+    largest_batch: int | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; see ``arguments``."""
+    from alexdsl.ir.backend import Gap
+
+    spec = load_spec(args)
+    backend = find_backend(args.backend)
+    found = layers(spec)
+    gap, memory = "", None
+    try:
+        memory = plan(spec, backend, machine_memory())
+    except Gap as error:
+        gap = str(error)
+    if args.json:
+        print(json.dumps(_facts(spec, found, memory, gap), indent=1))
+    else:
+        _show(spec, found, memory, gap)
+    return 0
+
+
+def layers(spec: Spec) -> list[Layer]:
+    """The steps of the net in order, without losses and metrics. Weights that several steps share count once."""
+    from alexdsl.ir.protocol import LayerKind
+
+    graph, batch = spec.shaped, spec.graph.attrs["batch"]
+    found = []
+    for op in graph:
+        kind = spec.registry[op.kind]
+        if not isinstance(kind, LayerKind) or kind.loss or kind.metric:
+            continue
+        name, parameters = op.layer, 0
+        for operand in op.operands:
+            leaf = graph.producers[operand]
+            if leaf.kind == "parameter" and leaf.layer == op.layer:
+                name = leaf.name.removesuffix(f".{leaf.attrs['role']}")
+                parameters += graph.type(leaf.name).elements
+        work = kind.multiply_adds(graph.types(op.operands), op.attrs) // batch
+        found.append(Layer(name, op.kind, graph.type(op.name).shape[1:], parameters, work))
+    return found
+
+
+def plan(spec: Spec, backend: Backend, held: int) -> Memory:
+    """What training and prediction take, and the largest batch whose sum fits. Raises Gap."""
+    from alexdsl.ir.protocol import ShapeError
+
+    def total(batch: int) -> int:
+        other = spec.with_batch(batch)
+        return sum(sum(_arenas(other, backend, mode).values()) for mode in ("train", "predict"))
+
+    train, predict = _arenas(spec, backend, "train"), _arenas(spec, backend, "predict")
+    batch = spec.graph.attrs["batch"]
+    try:
+        largest = _largest(total, batch, sum(train.values()) + sum(predict.values()), int(held * SHARE))
+    except ShapeError:  # a layer that takes certain batches only
+        largest = None
+    return Memory(train, predict, largest)
+
+
+def _arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
+    from alexdsl.passes.pipeline import Options, at_stage
+
+    arenas: Mapping[str, int] = at_stage(spec.graph, Options(spec.registry, backend, mode), "scheduled").attrs["arenas"]
+    return arenas
+
+
+def _largest(total: Any, batch: int, needed: int, room: int) -> int | None:
+    """The largest batch with ``total(batch) <= room``. Memory is affine in the batch but for alignment and the
+    packing of buffers, so a line through two plans finds it, and a plan there confirms it."""
+    known = {batch: needed, 2 * batch: total(2 * batch)}
+    for _ in range(6):
+        (low, less), (high, more) = sorted(known.items())[-2:]
+        slope = max(1.0, (more - less) / (high - low))
+        guess = int(high + (room - more) / slope)
+        if guess < 1:
+            return 1 if total(1) <= room else None
+        if guess not in known:
+            known[guess] = total(guess)
+        if known[guess] <= room:
+            return guess
+        # The line was a little too flat here: go on from a batch that is certainly in reach.
+        known = {guess - max(1, guess // 64): total(max(1, guess - max(1, guess // 64))), guess: known[guess]}
+    return None
+
+
+def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -> dict[str, Any]:
+    graph, solver = spec.shaped, spec.solver
+    inputs = {op.name: op.attrs["shape"] for op in graph if op.kind == "input" and "shape" in op.attrs}
+    return {
+        "name": spec.name,
+        "inputs": inputs,
+        "layers": [asdict(layer) for layer in found],
+        "outputs": _scores(spec),
+        "parameters": sum(layer.parameters for layer in found),
+        "multiply_adds": sum(layer.multiply_adds for layer in found),
+        "batch": graph.attrs["batch"],
+        "memory": dict(memory.train) if memory else None,
+        "prediction_memory": dict(memory.predict) if memory else None,
+        "machine_memory": machine_memory(),
+        "largest_batch": memory.largest_batch if memory else None,
+        "gap": gap or None,
+        "solver": {"kind": solver.kind, **solver.attrs, "epochs": solver.epochs, "steps": solver.steps,
+                   "schedule": {"kind": solver.schedule[0], **solver.schedule[1]}} if spec.bound.has_solver else None,
+        "data": _data_text(spec.data) if spec.data else None,
+    }  # fmt: skip
+
+
+def _scores(spec: Spec) -> dict[str, str]:
+    """The kind of the loss and of every report, by its label."""
+    producers = spec.shaped.producers
+    return {label: producers[name].kind for label, name in spec.shaped.outputs.items() if label != "logits"}
+
+
+def _show(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -> None:
+    rows = [("layer", "kind", "output", "parameters", "multiply-adds")]
+    for op in spec.shaped:
+        if op.kind == "input" and "shape" in op.attrs:
+            rows.append((op.name, "input", _shape(op.attrs["shape"]), "", ""))
+    for layer in found:
+        rows.append((layer.name, layer.kind, _shape(layer.output), _count(layer.parameters), _count(layer.multiply_adds)))
+    totals = (sum(layer.parameters for layer in found), sum(layer.multiply_adds for layer in found))
+    rows.append(("in all", "", "", f"{totals[0]:,}", f"{totals[1]:,}"))
+    notes = _notes(spec, memory, gap)
+    if sys.stdout.isatty():
+        _rich(spec.name, rows, notes)
+        return
+    print(spec.name)
+    print()
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    for row in rows:
+        cells = [text.ljust(width) if i < 3 else text.rjust(width) for i, (text, width) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+    print()
+    for name, text in notes:
+        print(f"{name:<15} {text}")
+
+
+def _rich(title: str, rows: Sequence[Sequence[str]], notes: Sequence[tuple[str, str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    head, *body, last = rows
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", show_footer=True, padding=(0, 1, 0, 0))
+    for i, text in enumerate(head):
+        table.add_column(text, Text(last[i]), justify="right" if i >= 3 else "left", overflow="fold", no_wrap=i >= 3)
+    for row in body:
+        table.add_row(*map(Text, row), style=None if row[3] else "dim")
+    console.print(table)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, text in notes:
+        grid.add_row(Text(name, "bold"), Text(text))
+    console.print(grid)
+
+
+def _notes(spec: Spec, memory: Memory | None, gap: str) -> list[tuple[str, str]]:
+    batch = spec.graph.attrs["batch"]
+    outputs = ", ".join(label if label == kind else f"{label} ({kind})" for label, kind in _scores(spec).items())
+    notes = [("outputs", outputs)]
+    if spec.data is not None:
+        notes.append(("data", _data_text(spec.data)))
+    notes.append(("solver", _solver_text(spec) if spec.bound.has_solver else "none: the spec has no solver block, so it cannot be trained"))
+    if memory is None:
+        return [*notes, ("memory", f"not known: {gap}")]
+    notes.append(("training", f"{_arena_text(memory.train)} at batch {batch}"))
+    notes.append(("prediction", f"{_arena_text(memory.predict)} at batch {batch}"))
+    held = bytes_text(machine_memory())
+    if memory.largest_batch is None:
+        notes.append(("largest batch", f"none fits into {SHARE:.0%} of this machine's {held}"))
+    else:
+        notes.append(("largest batch", f"{memory.largest_batch:,} fits into {SHARE:.0%} of this machine's {held}"))
+    return notes
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _arena_text(arenas: Mapping[str, int]) -> str:
+    total = bytes_text(sum(arenas.values()))
+    if len(arenas) == 1:
+        return total
+    return f"{total} ({', '.join(f'{device} {bytes_text(size)}' for device, size in arenas.items())})"
+
+
+def _solver_text(spec: Spec) -> str:
+    solver = spec.solver
+    kind, attrs = solver.schedule
+    long = f"{solver.epochs} epochs" if solver.epochs else f"{solver.steps} steps" if solver.steps else "no length given"
+    numbers = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in solver.attrs.items())
+    schedule = f", schedule {kind}({', '.join(f'{k} = {v}' for k, v in attrs.items())})" if kind != "constant" else ""
+    return f"{solver.kind}, {numbers}, {long}{schedule}"
+
+
+def _data_text(data: DataSettings) -> str:
+    from alexdsl.data.settings import Exact, Mirror, RandomCrop, ShorterSide
+
+    parts = [_source_text(data.source)]
+    if isinstance(data.resize, ShorterSide):
+        parts.append(f"shorter side {data.resize.pixels}")
+    elif isinstance(data.resize, Exact):
+        parts.append(f"resized to {data.resize.height}x{data.resize.width}")
+    if data.crop_size is not None:
+        parts.append(f"crop {_shape(data.crop_size)}")
+    parts += [text for kind, text in ((RandomCrop, "random crop"), (Mirror, "mirror")) if data.has(kind)]
+    if data.pca_noise is not None:
+        parts.append(f"colour noise {data.pca_noise.stdev:g}")
+    return ", ".join([*parts, f"batch {data.batch}"])
+
+
+def _source_text(source: SourceSetting) -> str:
+    from alexdsl.data.settings import Env, Folder, Idx, Npz
+
+    if isinstance(source, Folder):
+        path = f"folder ${source.path.name}" if isinstance(source.path, Env) else f"folder {source.path}"
+        return f"{path}, else {_source_text(source.otherwise)}" if source.otherwise is not None else path
+    if isinstance(source, Idx):
+        return f"{source.images} and {source.labels}"
+    return source.path if isinstance(source, Npz) else f"sample {source.name}"

@@ -1,0 +1,95 @@
+"""What several commands share: reading a spec with its overrides, numbers for people."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from alexdsl.cli import InputError
+
+if TYPE_CHECKING:
+    from alexdsl.ir.backend import Backend
+    from alexdsl.spec import Spec
+
+
+def spec_argument(command: argparse.ArgumentParser) -> None:
+    """SPEC and ``--set``."""
+    command.add_argument("spec", metavar="SPEC", help="a spec file, such as specs/alexnet.net")
+    set_argument(command)
+
+
+def set_argument(command: argparse.ArgumentParser) -> None:
+    """``--set``."""
+    command.add_argument(
+        "--set", metavar="LEAF=VALUE", action="append", default=[], help="override a leaf of the spec, such as solver.lr=0.02 or data.batch=32"
+    )  # fmt: skip
+
+
+def backend_argument(command: argparse.ArgumentParser) -> None:
+    """``--backend``."""
+    command.add_argument("--backend", metavar="NAME", default="cpu", help="the backend to compile for (default: cpu)")
+
+
+def find_backend(name: str) -> Backend:
+    """An installed backend. Raises InputError listing those there are."""
+    from alexdsl.registry import backend
+
+    try:
+        return backend(name)
+    except (LookupError, AttributeError, ImportError) as error:
+        raise InputError(str(error) if isinstance(error, LookupError) else f"the backend '{name}' is not built yet") from error
+
+
+def overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """``--set`` arguments as a mapping. Raises InputError."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InputError(f"--set {pair}: expects LEAF=VALUE, such as solver.lr=0.02")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def load_spec(args: argparse.Namespace, seed: int = 0) -> Spec:
+    """The spec that the arguments name; warnings go to stderr."""
+    from alexdsl.spec import load
+
+    spec = load(args.spec, set=overrides(args.set), seed=seed)
+    for warning in spec.warnings:
+        print(warning.render(), file=sys.stderr)
+    return spec
+
+
+def bytes_text(count: float) -> str:
+    """``1.5 GB`` and the like, by powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def seconds_text(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def machine_memory() -> int:
+    """Bytes of memory that processes here may use: the machine's, or less where a container limits them."""
+    import os
+    from pathlib import Path
+
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)

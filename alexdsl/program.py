@@ -1,0 +1,243 @@
+"""A spec compiled for a backend: its weights, and its runs as NumPy arrays in the logical layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexdsl.ir.backend import Backend, Executable, Progress, silent
+from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.philox import Draws
+from alexdsl.ir.protocol import Array, Registry
+from alexdsl.passes.pipeline import Options, at_stage
+from alexdsl.registry import backend as find_backend
+from alexdsl.spec import Spec, from_source
+
+Floats = NDArray[np.float32]
+
+
+class Weights(MutableMapping[str, Array]):
+    """Arrays by the spec's names (``conv1.weight``), whole whatever the placement; reading copies, assigning writes."""
+
+    def __init__(self, program: Program, kind: str) -> None:
+        self._program, self._kind = program, kind
+
+    @cached_property
+    def _leaves(self) -> Mapping[str, list[Op]]:
+        return leaves(self._program.graph(self._program.home), self._kind)
+
+    def __getitem__(self, name: str) -> Array:
+        parts = [self._program.holder(op.name).read(op.name) for op in self._leaves[name]]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        parts = self._leaves[name]
+        shape = self.shape(name)
+        if np.shape(array) != shape:
+            raise ValueError(f"'{name}' has shape {list(shape)}, not {list(np.shape(array))}")
+        for op, part in zip(parts, np.split(np.asarray(array), len(parts)), strict=True):
+            self._program.holder(op.name).write(op.name, part)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The whole array's shape."""
+        parts = self._leaves[name]
+        first, *rest = self._program.graph(self._program.home).type(parts[0].name).shape
+        return (first * len(parts), *rest)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a program's weights cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._leaves)
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+
+def leaves(graph: Graph, kind: str) -> Mapping[str, list[Op]]:
+    """The leaves of a kind by the spec's names, a tower's parts in order."""
+    found: dict[str, list[Op]] = {}
+    for op in graph:
+        if op.kind == kind:
+            found.setdefault(op.attrs.get("of", op.name), []).append(op)
+    return {name: sorted(parts, key=lambda op: op.attrs.get("tower", 0)) for name, parts in found.items()}
+
+
+class Program:
+    """A net that runs. Modes (training, gradients, prediction) are programs of their own, loaded when first used; the
+    weights go from one to the next."""
+
+    home = "train"
+
+    def __init__(self, spec: Spec, backend: Backend, *, threads: int | None = None, save: str = "store", progress: Progress = silent) -> None:
+        self.spec, self.backend = spec, backend
+        self.batch: int = spec.graph.attrs["batch"]
+        self._threads, self._save, self._progress = threads, save, progress
+        self._graphs: dict[str, Graph] = {}
+        self._loaded: dict[str, Executable] = {}
+        self._active: str | None = None
+        self.weights = Weights(self, "parameter")
+        self.state = Weights(self, "state")
+        self.steps = 0
+
+    @property
+    def registry(self) -> Registry:
+        return self.spec.registry
+
+    def graph(self, mode: str) -> Graph:
+        """The program of a mode: ``train``, ``gradients``, ``gradients+dropout`` or ``predict``."""
+        if mode not in self._graphs:
+            self._graphs[mode] = at_stage(self.spec.graph, self.options(mode), "program")
+        return self._graphs[mode]
+
+    def options(self, mode: str) -> Options:
+        """What the pipeline is told for a mode."""
+        name, _, dropout = mode.partition("+")
+        return Options(self.registry, self.backend, name, name == "train" or bool(dropout), self._save)
+
+    @property
+    def active(self) -> Executable:
+        """The executable that holds the newest weights."""
+        return self._loaded[self._active] if self._active else self.use(self.home)
+
+    def holder(self, leaf: str) -> Executable:
+        """The executable that holds the newest value of a leaf: the active one, or training's for what only it has."""
+        active = self.active
+        if self._active is not None and leaf not in self.graph(self._active).results:
+            return self._loaded.get(self.home) or self.use(self.home)
+        return active
+
+    def use(self, mode: str) -> Executable:
+        """The executable of a mode, with the newest weights and state."""
+        if mode == self._active:
+            return self._loaded[mode]
+        if mode not in self._loaded:
+            self._loaded[mode] = self.backend.load(self.graph(mode), self._threads, self._progress)
+            if self._active is None:
+                self._initialise(self.graph(mode), self._loaded[mode])
+        if self._active is not None:
+            source, known = self._loaded[self._active], self.graph(self._active).results
+            for op in self.graph(mode):
+                if op.kind in ("parameter", "state") and op.name in known:
+                    self._loaded[mode].write(op.name, source.read(op.name))
+        self._active = mode
+        return self._loaded[mode]
+
+    def _initialise(self, graph: Graph, executable: Executable) -> None:
+        """First values, drawn for the whole weight whatever the placement."""
+        for kind in ("parameter", "state"):
+            for name, parts in leaves(graph, kind).items():
+                attrs = parts[0].attrs
+                if "init" not in attrs:
+                    continue
+                self._progress(f"{name} starts")
+                first, *rest = graph.type(parts[0].name).shape
+                shape = (first * len(parts), *rest)
+                start = {k: v for k, v in attrs["init"].items() if k != "kind"}
+                initialiser = self.registry.initialisers[attrs["init"]["kind"]]
+                values = initialiser.values(shape, attrs.get("fans", (1, 1)), start, Draws(self.spec.seed, name))
+                for op, part in zip(parts, np.split(values, len(parts)), strict=True):
+                    executable.write(op.name, part)
+
+    def _feed(self, mode: str, executable: Executable, images: Array, labels: Array | None, rate: float) -> None:
+        given: dict[str, Array] = {
+            "image": images,
+            "label": np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32),
+            "step": np.asarray(self.steps, np.int64),
+            "rate": np.asarray(rate, np.float32),
+        }
+        for op in self.graph(mode):
+            if op.kind == "input":
+                executable.write(op.name, given[op.attrs["field"]])
+
+    def _checked(self, images: Array) -> Array:
+        images = np.asarray(images, np.float32)
+        wanted = next(op.attrs["shape"] for op in self.spec.graph if op.kind == "input" and "shape" in op.attrs)
+        if images.shape[1:] != tuple(wanted):
+            raise ValueError(f"expects images of shape [N, {', '.join(map(str, wanted))}], not {list(images.shape)}")
+        return images
+
+    def evaluate(self, images: Array, labels: Array | None = None) -> dict[str, Array]:
+        """The outputs of prediction for at most a batch of images: ``logits`` for each, ``loss`` and metrics as means."""
+        images = self._checked(images)
+        count = len(images)
+        if not 1 <= count <= self.batch:
+            raise ValueError(f"expects 1 to {self.batch} images, not {count}")
+        short = self.batch - count
+        if short:
+            images = np.concatenate([images, np.zeros((short, *images.shape[1:]), np.float32)])
+            labels = None if labels is None else np.concatenate([labels, np.full(short, -1)])
+        executable = self.use("predict")
+        self._feed("predict", executable, images, labels, 0.0)
+        executable.run()
+        outputs = {label: executable.read(name) for label, name in self.graph("predict").outputs.items()}
+        # Means are over the whole batch, in which the missing images count as nothing.
+        return {
+            label: value[:count] if label == "logits" else value * np.float32(self.batch / count)
+            for label, value in outputs.items()
+        }
+
+    def predict(self, images: Array) -> Floats:
+        """The scores [N, classes] of images [N, C, H, W]."""
+        images = self._checked(images)
+        parts = [self.evaluate(images[i : i + self.batch])["logits"] for i in range(0, len(images), self.batch)]
+        return np.concatenate(parts)
+
+    def gradients(self, images: Array, labels: Array, *, dropout: bool = False) -> tuple[float, dict[str, Array]]:
+        """The loss of a batch and the gradient of every trained weight."""
+        mode = "gradients+dropout" if dropout else "gradients"
+        executable = self.use(mode)
+        self._feed(mode, executable, self._batch_of(images), labels, 0.0)
+        executable.run()
+        graph = self.graph(mode)
+        loss = float(executable.read(graph.outputs["loss"]))
+        found = {}
+        for label, name in graph.outputs.items():
+            if label.endswith(".grad"):
+                found[label.removesuffix(".grad")] = executable.read(name)
+        return loss, found
+
+    def step(self, images: Array, labels: Array, rate: float = 1.0) -> dict[str, float]:
+        """One training step; returns loss and metrics. ``rate`` is the schedule's factor."""
+        executable = self.use("train")
+        self._feed("train", executable, self._batch_of(images), labels, rate)
+        executable.run()
+        self.steps += 1
+        outputs = self.graph("train").outputs
+        return {label: float(executable.read(name)) for label, name in outputs.items() if label != "logits"}
+
+    def _batch_of(self, images: Array) -> Array:
+        images = self._checked(images)
+        if len(images) != self.batch:
+            raise ValueError(f"the program was compiled for batches of {self.batch}, not {len(images)}")
+        return images
+
+    def close(self) -> None:
+        """Give threads and memory back."""
+        for executable in self._loaded.values():
+            executable.close()
+        self._loaded, self._active = {}, None
+
+
+def compile(
+    spec: Spec,
+    backend: str = "cpu",
+    *,
+    batch: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    save: str = "store",
+    progress: Progress = silent,
+) -> Program:
+    """Compile a spec for a backend. ``batch`` and ``seed`` replace the spec's own.
+
+    Raises LookupError for an unknown backend, Gap where it lacks a kernel.
+    """
+    if seed is not None and seed != spec.seed:
+        spec = from_source(spec.source, spec.path, spec.overrides, seed)
+    if batch is not None:
+        spec = spec.with_batch(batch)
+    return Program(spec, find_backend(backend), threads=threads, save=save, progress=progress)

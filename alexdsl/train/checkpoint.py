@@ -1,0 +1,108 @@
+"""Checkpoints: weights and state as safetensors, the rest as JSON, in a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from alexdsl.data.statistics import Statistics
+from alexdsl.ir.protocol import Array
+from alexdsl.program import Program
+from alexdsl.train.files import write_folder, write_whole
+
+KEPT = 2
+"""Checkpoints that stay; older ones are removed once a newer one is whole."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be read or does not fit; the message says what differs."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint knows beside arrays: how far training is, and what predicting needs."""
+
+    step: int
+    spec: str
+    overrides: Mapping[str, str]
+    seed: int
+    net: str
+    classes: Sequence[str]
+    validations: Sequence[Mapping[str, float]] = field(default_factory=list)
+    version: int = 1
+
+
+def save_checkpoint(folder: Path, program: Program, state: State, statistics: Statistics) -> Path:
+    """Write ``folder/step-00000100``; returns it. Raises OSError, and then no half checkpoint is left."""
+    target = folder / f"step-{state.step:08}"
+
+    def fill(scratch: Path) -> None:
+        save_file({name: np.ascontiguousarray(a) for name, a in program.weights.items()}, scratch / "weights.safetensors")
+        save_file({name: np.ascontiguousarray(a) for name, a in program.state.items()}, scratch / "state.safetensors")
+        arrays = {"mean": statistics.mean, "eigenvalues": statistics.eigenvalues, "eigenvectors": statistics.eigenvectors}
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None}, scratch / "data.safetensors")
+        write_whole(scratch / "state.json", json.dumps(asdict(state), indent=1))
+
+    write_folder(target, fill)
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a folder, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").exists())
+
+
+def read_state(path: Path) -> State:
+    """A checkpoint's state. Raises CheckpointError."""
+    try:
+        found: dict[str, Any] = json.loads((path / "state.json").read_text())
+        if found.get("version") != 1:
+            raise CheckpointError(f"{path} was written by another version of alexdsl (format {found.get('version')}, not 1)")
+        return State(**found)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}") from error
+
+
+def read_statistics(path: Path) -> Statistics:
+    """The mean and principal components that the net was trained with."""
+    arrays = _arrays(path / "data.safetensors")
+    return Statistics(arrays.get("mean"), arrays.get("eigenvalues"), arrays.get("eigenvectors"))  # type: ignore[arg-type]
+
+
+def restore(path: Path, program: Program, *, with_state: bool = True) -> None:
+    """Put a checkpoint's arrays into a program. Raises CheckpointError listing what differs; then nothing is changed."""
+    pairs = [(program.weights, _arrays(path / "weights.safetensors"))]
+    if with_state:
+        pairs.append((program.state, _arrays(path / "state.safetensors")))
+    differences: list[str] = []
+    for mapping, arrays in pairs:
+        differences += [f"{name}: not in the checkpoint" for name in mapping if name not in arrays]
+        differences += [f"{name}: not in the net" for name in arrays if name not in mapping]
+        differences += [
+            f"{name}: {list(arrays[name].shape)} in the checkpoint, {list(mapping.shape(name))} in the net"
+            for name in mapping
+            if name in arrays and arrays[name].shape != mapping.shape(name)
+        ]
+    if differences:
+        shown = "\n  ".join(differences[:12] + ([f"and {len(differences) - 12} more"] if len(differences) > 12 else []))
+        raise CheckpointError(f"{path} is a checkpoint of another net:\n  {shown}")
+    for mapping, arrays in pairs:
+        for name in mapping:
+            mapping[name] = arrays[name]
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error

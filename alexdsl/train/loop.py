@@ -1,0 +1,150 @@
+"""The training loop: batches in, steps, validations, checkpoints; stops cleanly when asked."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import numpy as np
+
+from alexdsl.data.loader import Loader
+from alexdsl.data.statistics import Statistics
+from alexdsl.ir.protocol import Progress as Done
+from alexdsl.program import Program
+from alexdsl.train.checkpoint import State, restore, save_checkpoint
+from alexdsl.train.filters import save_filters
+from alexdsl.train.folder import RunError, RunFolder
+
+
+class Listener(Protocol):
+    """Shows a run to people."""
+
+    def started(self, step: int, steps: int, batch: int) -> None: ...
+
+    def stepped(self, step: int, metrics: Mapping[str, float], rate: float) -> None: ...
+
+    def validating(self, done: int, total: int) -> None: ...
+
+    def validated(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def saved(self, path: Path) -> None: ...
+
+
+@dataclass
+class Trainer:
+    """A run: the program, its data, and where it is written. ``steps`` is where it ends."""
+
+    program: Program
+    loader: Loader
+    statistics: Statistics
+    classes: tuple[str, ...]
+    folder: RunFolder
+    listener: Listener
+    steps: int
+    save_every: int = 500
+    validations: list[dict[str, float]] = field(default_factory=list)
+    stop: bool = False
+
+    def resume(self, path: Path, state: State) -> None:
+        """Go back to where a checkpoint was written. Raises CheckpointError."""
+        self.program.use("train")
+        restore(path, self.program)
+        self.program.steps = state.step
+        self.validations = [dict(v) for v in state.validations]
+
+    def run(self) -> bool:
+        """Train to the end; false where it was asked to stop before. Raises RunError where the loss is no number."""
+        spec = self.program.spec
+        schedule = spec.registry.schedules[spec.solver.schedule[0]]
+        program = self.program
+        self.listener.started(program.steps, self.steps, program.batch)
+        with self._interruptible():
+            while program.steps < self.steps and not self.stop:
+                batch = self.loader.batch(program.steps)
+                done = Done(program.steps, self.loader.epoch(program.steps), self.validations)
+                rate = schedule.factor(done, spec.solver.schedule[1])
+                metrics = program.step(batch.images, batch.labels, rate)
+                if not np.isfinite(metrics["loss"]):
+                    raise RunError(
+                        f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. A smaller learning "
+                        "rate usually helps (--set solver.lr=...); the last checkpoint is from before"
+                    )
+                self.folder.log({"step": program.steps, "rate": rate, **metrics})
+                self.listener.stepped(program.steps, metrics, rate)
+                if self._validates(program.steps):
+                    self._validate()
+                    self.save()
+                elif program.steps % self.save_every == 0:
+                    self.save()
+        if not checkpoint_is_current(self.folder, program.steps):
+            self.save()
+        return program.steps >= self.steps
+
+    def _validates(self, step: int) -> bool:
+        if self.loader.val is None:
+            return False
+        every = self.program.spec.solver.validate
+        if every is not None:
+            due = step % every == 0
+        else:
+            due = int(self.loader.epoch(step)) > int(self.loader.epoch(step - 1))
+        return due or step >= self.steps
+
+    def _validate(self) -> None:
+        assert self.loader.val is not None
+        totals: dict[str, float] = {}
+        seen = 0
+        started = time.monotonic()
+        for batch in self.loader.evaluate_batches():
+            found = self.program.evaluate(batch.images, batch.labels)
+            for label, value in found.items():
+                if label != "logits":
+                    totals[label] = totals.get(label, 0.0) + float(value) * len(batch.labels)
+            seen += len(batch.labels)
+            self.listener.validating(seen, len(self.loader.val))
+        metrics = {label: total / seen for label, total in totals.items()}
+        self.validations.append(metrics)
+        named = {f"val.{label}": value for label, value in metrics.items()}
+        self.folder.log({"step": self.program.steps, **named, "val.images": seen, "val.seconds": round(time.monotonic() - started, 3)})
+        self.listener.validated(self.program.steps, metrics)
+
+    def save(self) -> None:
+        """Write a checkpoint and the filters' picture. Raises RunError where the disk does not take it."""
+        spec = self.program.spec
+        state = State(
+            self.program.steps, self.folder.spec_text, spec.overrides, spec.seed, spec.name, self.classes, self.validations
+        )
+        try:
+            path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
+            save_filters(dict(self.program.weights.items()), self.folder.path / "filters.png")
+        except OSError as error:
+            raise RunError(f"cannot write a checkpoint into {self.folder.path}: {error.strerror or error}") from error
+        self.listener.saved(path)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C ends it at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.stop and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stop = True
+
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def checkpoint_is_current(folder: RunFolder, step: int) -> bool:
+    """Whether the newest checkpoint is of this step."""
+    last = folder.last_checkpoint()
+    return last is not None and last.name == f"step-{step:08}"

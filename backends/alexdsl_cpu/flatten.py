@@ -1,0 +1,28 @@
+"""Flattening on the CPU: maps lie channels last, vectors map after map, so that one pass moves and reorders them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alexdsl.ir.graph import Op
+from alexdsl.ir.protocol import Registry, Types
+from alexdsl_cpu.offer import Call, Offer
+from alexdsl_cpu.structure import converted, moved
+
+
+class Flatten(Offer):
+    """``flatten`` and its gradient."""
+
+    heads = ("flatten", "flatten_grad")
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        x, y, source, target = f"%{op.operands[0]}", f"%{op.name}", operands[0], results[0]
+        if source.layout:
+            return [converted(x, y, source, replace(source, layout=""))]
+        if target.layout:
+            return [converted(x, y, replace(target, layout=""), target)]
+        return [moved(x, y, target, target)]

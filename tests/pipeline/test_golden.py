@@ -1,0 +1,47 @@
+"""What every pass makes of one small net, kept as text: ``pytest --update-golden`` writes it anew, a diff is to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexdsl.ir.text import print_graph
+from alexdsl.passes.pipeline import PIPELINE, Options, run_passes
+from tests.pipeline.example_backend import ExampleBackend
+from tests.pipeline.nets import REGISTRY, bound
+
+GOLDEN = Path(__file__).parent / "golden"
+SPEC = """net small
+data d { source = sample("fashion"), batch = 2 }
+default conv, linear { weight = normal(0.01), bias = 0 }
+input image [3, 9, 9]
+group tower(2) {
+    conv1 = conv(4, kernel=3, stride=2) | relu | lrn | maxpool(2)
+    fc2   = linear(6, sees=all) | relu | dropout(0.5)
+}
+fc3  = linear(3)
+loss = softmax_cross_entropy(fc3, label)
+report top1(fc3)
+place tower over gpu0, gpu1
+solver sgd { lr = 0.01, epochs = 1, bias { lr = 2x, decay = 0 } }
+"""
+TRAINING = dict(run_passes(bound(SPEC, "small.net"), Options(REGISTRY, ExampleBackend(), "train")))
+PREDICTION = dict(run_passes(bound(SPEC, "small.net"), Options(REGISTRY, ExampleBackend(), "predict")))
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_training(name: str, golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN / f"{name}.ir", print_graph(TRAINING[name]))
+
+
+@pytest.mark.parametrize("name", ["predict", "lower"])
+def test_prediction(name: str, golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN / f"predicting_{name}.ir", print_graph(PREDICTION[name]))
+
+
+def test_no_golden_file_is_left_over() -> None:
+    wanted = {*(f"{name}.ir" for name in TRAINING), "predicting_predict.ir", "predicting_lower.ir"}
+    assert {path.name for path in GOLDEN.iterdir()} == wanted
+    assert {*TRAINING, *PREDICTION} == {"bind", *(step.name for step in PIPELINE)}
