@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
 """
     spec_argument(command)
     backend_argument(command)
-    command.add_argument("--json", action="store_true", help="the same as JSON; shapes are without the batch, memory is in bytes")
+    command.add_argument(
+        "--json", action="store_true", help="the same as JSON; shapes without the batch, memory in bytes"
+    )
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Memory:
-    """The planned arenas in bytes by logical device, and the largest batch that this machine holds, if any is known."""
+    """The planned arenas in bytes by logical device, and the largest batch that this machine holds (0: none)."""
 
     train: Mapping[str, int]
     predict: Mapping[str, int]
-    largest_batch: int | None
+    largest_batch: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,13 +102,12 @@ def plan(spec: Spec, backend: Backend, held: int) -> Memory:
         other = spec.with_batch(batch)
         return sum(sum(_arenas(other, backend, mode).values()) for mode in ("train", "predict"))
 
-    train, predict = _arenas(spec, backend, "train"), _arenas(spec, backend, "predict")
-    batch = spec.graph.attrs["batch"]
+    room, batch = int(held * SHARE), spec.graph.attrs["batch"]
     try:
-        largest = _largest(total, batch, sum(train.values()) + sum(predict.values()), int(held * SHARE))
-    except ShapeError:  # a layer that takes certain batches only
-        largest = None
-    return Memory(train, predict, largest)
+        largest = _largest(total, 1, batch, room)
+    except ShapeError:  # a layer that takes certain batches only, such as batch_norm(over = n)
+        largest = _largest(total, batch, batch, room)
+    return Memory(_arenas(spec, backend, "train"), _arenas(spec, backend, "predict"), largest)
 
 
 def _arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
@@ -116,23 +117,28 @@ def _arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
     return arenas
 
 
-def _largest(total: Any, batch: int, needed: int, room: int) -> int | None:
-    """The largest batch with ``total(batch) <= room``. Memory is affine in the batch but for alignment and the
-    packing of buffers, so a line through two plans finds it, and a plan there confirms it."""
-    known = {batch: needed, 2 * batch: total(2 * batch)}
-    for _ in range(6):
-        (low, less), (high, more) = sorted(known.items())[-2:]
+def _largest(total: Callable[[int], int], unit: int, batch: int, room: int) -> int:
+    """The largest multiple of ``unit`` whose ``total`` fits, 0 where none does.
+
+    Memory is affine in the batch but for alignment and the packing of buffers, so a line through two plans finds it,
+    and a plan there confirms it.
+    """
+    low, high = batch, 2 * batch
+    less, more = total(low), total(high)
+    for _ in range(8):
         slope = max(1.0, (more - less) / (high - low))
-        guess = int(high + (room - more) / slope)
-        if guess < 1:
-            return 1 if total(1) <= room else None
-        if guess not in known:
-            known[guess] = total(guess)
-        if known[guess] <= room:
+        guess = int(high + (room - more) / slope) // unit * unit
+        if guess <= 0:
+            return 0
+        needed = total(guess)
+        if needed <= room:
             return guess
-        # The line was a little too flat here: go on from a batch that is certainly in reach.
-        known = {guess - max(1, guess // 64): total(max(1, guess - max(1, guess // 64))), guess: known[guess]}
-    return None
+        # The packing is worse here than the line says: draw it anew, through this plan and a smaller one.
+        low, high = max(unit, guess - max(unit, guess // 64 // unit * unit)), guess
+        if low == high:
+            return 0
+        less, more = total(low), needed
+    return low if less <= room else 0
 
 
 def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -> dict[str, Any]:
@@ -169,7 +175,8 @@ def _show(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -
         if op.kind == "input" and "shape" in op.attrs:
             rows.append((op.name, "input", _shape(op.attrs["shape"]), "", ""))
     for layer in found:
-        rows.append((layer.name, layer.kind, _shape(layer.output), _count(layer.parameters), _count(layer.multiply_adds)))
+        counts = (_count(layer.parameters), _count(layer.multiply_adds))
+        rows.append((layer.name, layer.kind, _shape(layer.output), *counts))
     totals = (sum(layer.parameters for layer in found), sum(layer.multiply_adds for layer in found))
     rows.append(("in all", "", "", f"{totals[0]:,}", f"{totals[1]:,}"))
     notes = _notes(spec, memory, gap)
@@ -180,8 +187,8 @@ def _show(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -
     print()
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     for row in rows:
-        cells = [text.ljust(width) if i < 3 else text.rjust(width) for i, (text, width) in enumerate(zip(row, widths, strict=True))]
-        print("  ".join(cells).rstrip())
+        aligned = [f"{text:{'<' if i < 3 else '>'}{widths[i]}}" for i, text in enumerate(row)]
+        print("  ".join(aligned).rstrip())
     print()
     for name, text in notes:
         print(f"{name:<15} {text}")
@@ -195,7 +202,7 @@ def _rich(title: str, rows: Sequence[Sequence[str]], notes: Sequence[tuple[str, 
 
     console = Console(highlight=False)
     head, *body, last = rows
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", show_footer=True, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", show_footer=True)
     for i, text in enumerate(head):
         table.add_column(text, Text(last[i]), justify="right" if i >= 3 else "left", overflow="fold", no_wrap=i >= 3)
     for row in body:
@@ -209,21 +216,18 @@ def _rich(title: str, rows: Sequence[Sequence[str]], notes: Sequence[tuple[str, 
 
 def _notes(spec: Spec, memory: Memory | None, gap: str) -> list[tuple[str, str]]:
     batch = spec.graph.attrs["batch"]
-    outputs = ", ".join(label if label == kind else f"{label} ({kind})" for label, kind in _scores(spec).items())
+    outputs = ", ".join(f"{label} ({kind})" if label == "loss" else label for label, kind in _scores(spec).items())
     notes = [("outputs", outputs)]
     if spec.data is not None:
         notes.append(("data", _data_text(spec.data)))
-    notes.append(("solver", _solver_text(spec) if spec.bound.has_solver else "none: the spec has no solver block, so it cannot be trained"))
+    notes.append(("solver", _solver_text(spec) if spec.bound.has_solver else "none, so the net cannot be trained"))
     if memory is None:
         return [*notes, ("memory", f"not known: {gap}")]
     notes.append(("training", f"{_arena_text(memory.train)} at batch {batch}"))
     notes.append(("prediction", f"{_arena_text(memory.predict)} at batch {batch}"))
     held = bytes_text(machine_memory())
-    if memory.largest_batch is None:
-        notes.append(("largest batch", f"none fits into {SHARE:.0%} of this machine's {held}"))
-    else:
-        notes.append(("largest batch", f"{memory.largest_batch:,} fits into {SHARE:.0%} of this machine's {held}"))
-    return notes
+    largest = f"{memory.largest_batch:,}" if memory.largest_batch else "none"
+    return [*notes, ("largest batch", f"{largest} fits into {SHARE:.0%} of this machine's {held}")]
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -244,8 +248,10 @@ def _arena_text(arenas: Mapping[str, int]) -> str:
 def _solver_text(spec: Spec) -> str:
     solver = spec.solver
     kind, attrs = solver.schedule
-    long = f"{solver.epochs} epochs" if solver.epochs else f"{solver.steps} steps" if solver.steps else "no length given"
-    numbers = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in solver.attrs.items())
+    counts = {"epochs": solver.epochs, "steps": solver.steps}
+    long = next((f"{count} {unit}" for unit, count in counts.items() if count), "no length given")
+    shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in solver.attrs.items()}
+    numbers = ", ".join(f"{name} {value}" for name, value in shown.items())
     schedule = f", schedule {kind}({', '.join(f'{k} = {v}' for k, v in attrs.items())})" if kind != "constant" else ""
     return f"{solver.kind}, {numbers}, {long}{schedule}"
 

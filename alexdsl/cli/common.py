@@ -22,9 +22,8 @@ def spec_argument(command: argparse.ArgumentParser) -> None:
 
 def set_argument(command: argparse.ArgumentParser) -> None:
     """``--set``."""
-    command.add_argument(
-        "--set", metavar="LEAF=VALUE", action="append", default=[], help="override a leaf of the spec, such as solver.lr=0.02 or data.batch=32"
-    )  # fmt: skip
+    what = "override a leaf of the spec, such as solver.lr=0.02 or data.batch=32"
+    command.add_argument("--set", metavar="LEAF=VALUE", action="append", default=[], help=what)
 
 
 def backend_argument(command: argparse.ArgumentParser) -> None:
@@ -38,8 +37,10 @@ def find_backend(name: str) -> Backend:
 
     try:
         return backend(name)
-    except (LookupError, AttributeError, ImportError) as error:
-        raise InputError(str(error) if isinstance(error, LookupError) else f"the backend '{name}' is not built yet") from error
+    except LookupError as error:
+        raise InputError(str(error)) from error
+    except (AttributeError, ImportError) as error:
+        raise InputError(f"the backend '{name}' is not built yet") from error
 
 
 def overrides(pairs: Sequence[str]) -> dict[str, str]:

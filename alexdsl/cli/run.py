@@ -14,6 +14,7 @@ from alexdsl.cli.common import bytes_text, load_spec, overrides, set_argument
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
     from alexdsl.data.resolve import Resolved
+    from alexdsl.program import Program
     from alexdsl.spec import Spec
     from alexdsl.train.folder import RunFolder
 
@@ -41,11 +42,10 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run: the spec, its folder, and whether it goes on from a checkpoint."""
+    """What is to be run: the spec, and the folder of the run that it goes on with, none for a new one."""
 
     spec: Spec
-    folder: RunFolder
-    resumed: bool
+    folder: RunFolder | None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,43 +87,39 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     if not spec.bound.has_solver:
         raise InputError(f"{spec.source.name} has no solver block: add one, such as solver sgd {{ lr = 0.01, epochs = 10 }}")
     resolved = resolve(spec.data)
-    if resolved.notice and not job.resumed:
+    if resolved.notice and job.folder is None:
         show.note(resolved.notice)
     _check_classes(spec, resolved)
+    program = compile(spec, _backend(args), seed=spec.seed)
+    _check_memory(program)
+    folder = job.folder or _created(args, spec)
+    if job.folder is None:
+        facts = {"spec": str(spec.source.name), "overrides": dict(spec.overrides), "seed": spec.seed}
+        folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
+    last = folder.last_checkpoint() if job.folder else None
+    state = read_state(last) if last else None
+    if job.folder:
+        folder.rewind(state.step if state else 0)
     measured = statistics(resolved.train, spec.data)
     with Loader(resolved.train, spec.data, measured, spec.seed, val=resolved.val) as loader:
-        state = None
-        last = job.folder.last_checkpoint() if job.resumed else None
-        if last is not None:
-            state = read_state(last)
-            job.folder.rewind(state.step)
-        elif job.resumed:
-            job.folder.rewind(0)
-        loader.prefetch(state.step if state else 0)
-        with show.working("compiling"):
-            program = compile(spec, _backend(args), seed=spec.seed)
-            text = print_graph(program.graph("train"))
-        _check_memory(program.graph("train").attrs["arenas"], program.graph("predict").attrs["arenas"])
-        if not job.resumed:
-            facts = {"spec": str(spec.source.name), "overrides": dict(spec.overrides), "seed": spec.seed}
-            job.folder.describe(facts, spec.source.text, text)
-        with show.working("loading kernels"):
-            program.use("train")
         steps = _steps(spec, loader)
-        trainer = Trainer(program, loader, measured, tuple(resolved.classes), job.folder, show, steps, args.save_every)
+        loader.prefetch(state.step if state else 0)
+        with show.working("loading kernels (the first time on a machine they are compiled)"):
+            program.use("train")
+        trainer = Trainer(program, loader, measured, tuple(resolved.classes), folder, show, steps, args.save_every)
         if last is not None and state is not None:
             trainer.resume(last, state)
         threads = getattr(program.active, "threads", 1)
         show.note(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "
-            f"{threads} threads, run folder {job.folder.path}"
+            f"{threads} threads, run folder {folder.path}"
         )
         finished = trainer.run()
         show.close()
         if finished:
-            show.note(f"done: {job.folder.path}")
+            show.note(f"done: {folder.path}")
         else:
-            show.note(f"stopped after step {program.steps} and saved; go on with: alexdsl run --resume {job.folder.path}")
+            show.note(f"stopped after step {program.steps} and saved; go on with: alexdsl run --resume {folder.path}")
         program.close()
         return 0 if finished else 130
 
@@ -144,8 +140,16 @@ def _job(args: argparse.Namespace) -> Job:
             return _resumed(args)
         if args.spec is None:
             raise InputError("name a spec to run, or --resume; for example: alexdsl run specs/alexnet.net")
-        spec = load_spec(args, args.seed or 0)
-        return Job(spec, RunFolder.create(args.out or RunFolder.next_free(RUNS, spec.name)), False)
+        return Job(load_spec(args, args.seed or 0), None)
+    except RunError as error:
+        raise InputError(str(error)) from error
+
+
+def _created(args: argparse.Namespace, spec: Spec) -> RunFolder:
+    from alexdsl.train.folder import RunError, RunFolder
+
+    try:
+        return RunFolder.create(args.out or RunFolder.next_free(RUNS, spec.name))
     except RunError as error:
         raise InputError(str(error)) from error
 
@@ -169,7 +173,7 @@ def _resumed(args: argparse.Namespace) -> Job:
         if name in changed and other not in changed:
             merged.pop(other, None)
     source = Source(facts["spec"], folder.spec_text)
-    return Job(from_source(source, Path(facts["spec"]), merged, facts["seed"]), folder, True)
+    return Job(from_source(source, Path(facts["spec"]), merged, facts["seed"]), folder)
 
 
 def _backend(args: argparse.Namespace) -> str:
@@ -206,11 +210,13 @@ def _check_classes(spec: Spec, resolved: Resolved) -> None:
         raise InputError(f"the data has {len(resolved.classes)} classes, but '{name}' gives {scores} scores: linear(data.classes) counts them")
 
 
-def _check_memory(*arenas: dict[str, int]) -> None:
+def _check_memory(program: Program) -> None:
     """Refuse what this machine cannot hold, before it is allocated."""
     import os
 
-    needed = sum(sum(arena.values()) for arena in arenas)
+    needed = sum(sum(program.graph(mode).attrs["arenas"].values()) for mode in ("train", "predict"))
     held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > held:
-        raise InputError(f"the run needs {bytes_text(needed)} and this machine has {bytes_text(held)}: try a smaller batch, --set data.batch=...")
+        raise InputError(
+            f"the run needs {bytes_text(needed)} and this machine has {bytes_text(held)}: try a smaller batch, --set data.batch=..."
+        )

@@ -9,7 +9,6 @@ from typing import Protocol, TypeAlias
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Array, OpKind, Types
 
-
 Progress: TypeAlias = Callable[[str], None]
 """Hears what is being done, in a few words."""
 
@@ -49,7 +48,7 @@ class Backend(Protocol):
         """scheduled -> program: the graph with the launches of every op and the sources of their kernels."""
 
     def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
-        """The program with its kernels compiled and its arenas allocated; ``progress`` hears which kernel is at work."""
+        """The program with its kernels compiled and its arenas allocated; ``progress`` hears of each kernel."""
 
 
 class Executable(Protocol):

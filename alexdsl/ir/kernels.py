@@ -106,7 +106,9 @@ def render(function: KernelFunction, constants: Mapping[str, int | float | bool 
         raise TypeError(f"{function.name} takes constants {sorted(set(needed))}, not {sorted(constants)}")
     doc = inspect.getdoc(function.function) or function.name
     blocks = [f'"""{doc}"""', dialect.imports]
-    numbers = [f"{name} = {_literal(value, dialect)}" for name, value in constants.items() if not isinstance(value, Scalar)]
+    numbers = [
+        f"{name} = {_literal(value, dialect)}" for name, value in constants.items() if not isinstance(value, Scalar)
+    ]
     if numbers:
         blocks.append("\n".join(numbers))
     for name, value in constants.items():

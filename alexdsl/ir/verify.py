@@ -142,12 +142,16 @@ def _verify_replacements(graph: Graph, registry: Registry) -> None:
     for op in graph:
         for name in op.operands:
             if name in gone:
-                raise InvalidGraph(f"%{op.name} = {op.kind} at stage '{graph.stage}': %{name} was overwritten by %{gone[name]}")
+                raise InvalidGraph(
+                    f"%{op.name} = {op.kind} at stage '{graph.stage}': %{name} was overwritten by %{gone[name]}"
+                )
         inplace = registry[op.kind].inplace if "+" not in op.kind else {}
         for result, operand in inplace.items():
             name = op.operands[operand]
             if graph.producers[name].kind not in ("parameter", "state") and name not in replaced:
-                raise InvalidGraph(f"%{op.name} = {op.kind} at stage '{graph.stage}': overwrites %{name}, no weight or state")
+                raise InvalidGraph(
+                    f"%{op.name} = {op.kind} at stage '{graph.stage}': overwrites %{name}, no weight or state"
+                )
             gone[name] = op.name
             if result < len(op.results):
                 replaced.add(op.results[result].name)

@@ -26,7 +26,9 @@ class GradientEmitter:
     def type(self, name: str) -> TensorType:
         return self._types[name]
 
-    def emit(self, kind: str, operands: Sequence[str], attrs: Attrs | None = None, *, names: Sequence[str]) -> list[str]:
+    def emit(
+        self, kind: str, operands: Sequence[str], attrs: Attrs | None = None, *, names: Sequence[str]
+    ) -> list[str]:
         merged = dict(attrs or {})
         layer = self.layer
         if layer is not None:
@@ -50,7 +52,7 @@ class GradientEmitter:
 
 
 def differentiate(graph: Graph, registry: Registry) -> Graph:
-    """The graph with gradients of its ``loss`` output; ``parameter`` ops that are trained gain outputs ``NAME.grad``."""
+    """The graph with gradients of its ``loss`` output; trained ``parameter`` ops gain outputs ``NAME.grad``."""
     wanted = _depends_on_trained(graph)
     emitter = GradientEmitter(graph, registry)
     loss = graph.outputs["loss"]

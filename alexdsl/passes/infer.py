@@ -71,7 +71,7 @@ def _input_type(op: Op, batch: int) -> TensorType:
 def _results(
     op: Op, types: dict[str, TensorType | None], leaves: dict[str, Op], semantics: Semantics
 ) -> tuple[TensorType, ...] | None:
-    """The op's result types, its weights typed on the way; none when an operand has no type because of an earlier misfit."""
+    """The op's result types, its weights typed on the way; none after an earlier misfit above it."""
     kind = semantics.registry[op.kind]
     values = [name for name in op.operands if name not in leaves]
     if any(types[name] is None for name in values):
@@ -116,9 +116,18 @@ def _type_leaf(name: str, weight: Weight, op: Op, types: dict[str, TensorType | 
         raise ShapeError(f"shares '{name}', which is {known}, but needs {wanted}")
     types[name] = wanted
     towers = {"towers": op.attrs["towers"]} if op.attrs.get("towers", 1) > 1 else {}
+    leaf = leaves[name]
+    if known is not None and leaf.kind == "state":
+        # Every use updates it where it lies, which a copy or a join would not be.
+        if leaf.attrs.get("towers", 1) != op.attrs.get("towers", 1):
+            raise ShapeError(f"shares '{name}' across the edge of a group", "a use with statistics of its own")
+        if leaf.attrs.get("place") != op.attrs.get("place"):
+            raise ShapeError(f"shares '{name}' with a layer on another device", "the same place for both")
     leaves[name] = leaves[name].with_attrs(fans=weight.fans, **towers)
 
 
 def _check_size(type: TensorType) -> None:
     if type.elements > MAX_ELEMENTS or type.bytes > MOST_BYTES:
-        raise ShapeError(f"a value {type} needs {type.bytes / 2**40:,.0f} TiB of memory", "check the sizes for a slip of the pen")
+        raise ShapeError(
+            f"a value {type} needs {type.bytes / 2**40:,.0f} TiB of memory", "check the sizes for a slip of the pen"
+        )

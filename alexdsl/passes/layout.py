@@ -1,4 +1,4 @@
-"""fused -> laid-out: gives every value the layout that its maker offers, and inserts conversions where readers differ."""
+"""fused -> laid-out: gives every value the layout that its maker offers, with conversions where readers differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def layout(graph: Graph, backend: Backend) -> Graph:
                     ops.append(Op("convert", (name,), (result,), {"layout": form}, op.device, op.layer, op.location))
                 name = converted[key]
             operands.append(name)
-        results = tuple(replace(r, type=replace(_type(r), layout=form)) for r, form in zip(op.results, made, strict=True))
+        results = tuple(
+            replace(r, type=replace(_type(r), layout=form)) for r, form in zip(op.results, made, strict=True)
+        )
         types.update((r.name, _type(r)) for r in results)
         ops.append(replace(op, operands=tuple(operands), results=results))
     return graph.with_ops(ops, stage="laid-out")

@@ -25,8 +25,8 @@ from alexdsl.passes.solve import solve
 class Options:
     """What the passes are told: the kinds, the backend, and choices that do not follow from the spec.
 
-    ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without ``dropout``
-    a training graph keeps every element.
+    ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without
+    ``dropout`` a training graph keeps every element.
     """
 
     registry: Registry
@@ -82,6 +82,7 @@ def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterat
 
 def at_stage(graph: Graph, options: Options, stage: str) -> Graph:
     """The graph as it is at the end of a stage."""
-    for _, graph in run_passes(graph, options, stage):
-        pass
-    return graph
+    reached = graph
+    for _, following in run_passes(graph, options, stage):
+        reached = following
+    return reached

@@ -153,6 +153,7 @@ class _Placer:
     def _append(self, op: Op) -> None:
         self.ops.append(op)
         for r in op.results:
-            assert r.type is not None and op.device is not None
+            assert r.type is not None
+            assert op.device is not None
             self.types[r.name] = r.type
             self.device[r.name] = op.device

@@ -23,7 +23,9 @@ def solve(graph: Graph, solver: str) -> Graph:
         shape = graph.type(op.name)
         shared = {key: op.attrs[key] for key in ("towers", "place") if key in op.attrs}
         velocity = f"{op.name}.velocity"
-        states.append(Op("state", (), (Result(velocity, shape),), {"role": "velocity", **shared}, None, op.layer, op.location))
+        states.append(
+            Op("state", (), (Result(velocity, shape),), {"role": "velocity", **shared}, None, op.layer, op.location)
+        )
         attrs = {**{key: op.attrs[key] for key in ("lr", "decay", "momentum", "velocity")}, **shared}
         results = (Result(f"{op.name}.new", shape), Result(f"{velocity}.new", shape))
         updates.append(Op(solver, (op.name, velocity, grad, "rate"), results, attrs, None, op.layer, op.location))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
@@ -12,7 +14,7 @@ from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import Axis, axes
 from alexdsl_cpu.dialect import F1, F2, F4, Function, N, T, f32, sgemm
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Constants, Offer, extras, head_attrs, padded, per_worker, scalars, tail, with_extra
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, head_attrs, padded, per_worker, scalars, tail, with_extra
 
 TILE = 1 << 19
 """float32 numbers of a tile of windows (2 MiB): large enough for BLAS, small enough for a core's caches."""
@@ -22,65 +24,65 @@ on the number of workers."""
 
 
 @kernel
-def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, *, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, kh, kw, sh, sw, dh, dw, top, left):
     """col[pixel, (ky, kx, c)] of output rows ``first`` up to ``first + rows``; outside of the image lie zeros."""
     height, wide, total = x.shape[1], x.shape[2], x.shape[3]
-    at = 0
+    image = x[n].reshape(height * wide * total)
+    # A window's row is one run of memory if it takes all channels of neighbours, otherwise a run for each of its pixels.
+    whole = dw == 1 and channels == total
+    runs, run = (1, kw * channels) if whole else (kw, channels)
+    # Unsigned places: of others the compiled code would ask whether they are negative, five times slower.
+    at = np.uint64(0)
     for row in range(rows):
         for ox in range(width):
-            left = ox * SW - LEFT
-            for ky in range(KH):
-                iy = (first + row) * SH + ky * DH - TOP
-                if iy < 0 or iy >= height:
-                    for i in range(KW * channels):
-                        col[at + i] = f32(0.0)
-                    at += KW * channels
-                elif DW == 1 and channels == total and left >= 0 and left + KW <= wide:
-                    # The window's row is one run of memory.
-                    source = x[n, iy].reshape(wide * total)
-                    for i in range(KW * channels):
-                        col[at + i] = source[left * channels + i]
-                    at += KW * channels
-                else:
-                    for kx in range(KW):
-                        ix = left + kx * DW
-                        if ix < 0 or ix >= wide:
-                            for c in range(channels):
-                                col[at + c] = f32(0.0)
-                        else:
-                            for c in range(channels):
-                                col[at + c] = x[n, iy, ix, channel + c]
-                        at += channels
+            for ky in range(kh):
+                iy = (first + row) * sh + ky * dh - top
+                for kx in range(runs):
+                    ix = ox * sw - left + kx * dw
+                    begin, end = 0, run
+                    if iy < 0 or iy >= height or (not whole and (ix < 0 or ix >= wide)):
+                        end = 0
+                    elif whole:
+                        begin = min(kw, max(0, -ix)) * channels
+                        end = max(begin, min(kw, wide - ix) * channels)
+                    source = np.uint64((iy * wide + ix) * total + channel)
+                    for i in range(begin):
+                        col[at + np.uint64(i)] = f32(0.0)
+                    for i in range(begin, end):
+                        col[at + np.uint64(i)] = image[source + np.uint64(i)]
+                    for i in range(end, run):
+                        col[at + np.uint64(i)] = f32(0.0)
+                    at += np.uint64(run)
 
 
 @kernel
-def col2im(col: F1, dx: F4, n, first, rows, width, channel, channels, *, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def col2im(col: F1, dx: F4, n, first, rows, width, channel, channels, kh, kw, sh, sw, dh, dw, top, left):
     """The transpose of im2col: adds col[pixel, (ky, kx, c)] to the pixels that the windows were read from."""
     height, wide, total = dx.shape[1], dx.shape[2], dx.shape[3]
-    at = 0
+    image = dx[n].reshape(height * wide * total)
+    whole = dw == 1 and channels == total
+    runs, run = (1, kw * channels) if whole else (kw, channels)
+    at = np.uint64(0)
     for row in range(rows):
         for ox in range(width):
-            left = ox * SW - LEFT
-            for ky in range(KH):
-                iy = (first + row) * SH + ky * DH - TOP
-                if iy < 0 or iy >= height:
-                    at += KW * channels
-                elif DW == 1 and channels == total and left >= 0 and left + KW <= wide:
-                    target = dx[n, iy].reshape(wide * total)
-                    for i in range(KW * channels):
-                        target[left * channels + i] += col[at + i]
-                    at += KW * channels
-                else:
-                    for kx in range(KW):
-                        ix = left + kx * DW
-                        if 0 <= ix < wide:
-                            for c in range(channels):
-                                dx[n, iy, ix, channel + c] += col[at + c]
-                        at += channels
+            for ky in range(kh):
+                iy = (first + row) * sh + ky * dh - top
+                for kx in range(runs):
+                    ix = ox * sw - left + kx * dw
+                    begin, end = 0, run
+                    if iy < 0 or iy >= height or (not whole and (ix < 0 or ix >= wide)):
+                        end = 0
+                    elif whole:
+                        begin = min(kw, max(0, -ix)) * channels
+                        end = max(begin, min(kw, wide - ix) * channels)
+                    target = np.uint64((iy * wide + ix) * total + channel)
+                    for i in range(begin, end):
+                        image[target + np.uint64(i)] += col[at + np.uint64(i)]
+                    at += np.uint64(run)
 
 
 @kernel
-def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, groups: int, most_rows: int, tiles: int, share: int, *, BIAS, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, groups: int, most_rows: int, tiles: int, share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS, EPILOGUE: Function):
     """y = EPILOGUE(conv(x) + bias); a unit is a tile of output rows of an image."""
     height, width, maps = y.shape[1], y.shape[2], y.shape[3]
     inputs, outputs, window = x.shape[3] // groups, maps // groups, weight.shape[1]
@@ -90,17 +92,17 @@ def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y:
         rows = min(most_rows, height - first)
         out = y[n, first : first + rows].reshape(rows * width * maps)
         for g in range(groups):
-            im2col(x, n, first, rows, width, g * inputs, inputs, col)
+            im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
             sgemm(N, T, rows * width, outputs, window, 1.0, col, window, weight[g * outputs :], window, 0.0, out[g * outputs :], maps)
         extra = other[n, first : first + rows].reshape(rows * width * maps)
         for pixel in range(rows * width):
+            target, more = out[pixel * maps : (pixel + 1) * maps], extra[pixel * maps : (pixel + 1) * maps]
             for c in range(maps):
-                i = pixel * maps + c
-                out[i] = EPILOGUE(out[i] + bias[c] if BIAS else out[i], extra[i])
+                target[c] = EPILOGUE(target[c] + bias[c] if BIAS else target[c], more[c])
 
 
 @kernel
-def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, groups: int, most_rows: int, share: int, *, EPILOGUE: Function, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, groups: int, most_rows: int, share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, EPILOGUE: Function):
     """dx = EPILOGUE(the sum of dy's windows through the weights); a unit is an image, done by tiles of output rows."""
     height, width, maps = dy.shape[1], dy.shape[2], dy.shape[3]
     inputs, outputs, window = dx.shape[3] // groups, maps // groups, weight.shape[1]
@@ -114,14 +116,14 @@ def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, 
             grad = dy[n, first : first + rows].reshape(rows * width * maps)
             for g in range(groups):
                 sgemm(N, N, rows * width, window, outputs, 1.0, grad[g * outputs :], maps, weight[g * outputs :], window, 0.0, col, window)
-                col2im(col, dx, n, first, rows, width, g * inputs, inputs)
+                col2im(col, dx, n, first, rows, width, g * inputs, inputs, kh, kw, sh, sw, dh, dw, top, left)
         extra = other[n].reshape(image.size)
         for i in range(image.size):
             image[i] = EPILOGUE(image[i], extra[i])
 
 
 @kernel
-def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, groups: int, most_rows: int, share: int, window: int, segments: int, part: int, *, BIAS, KH, KW, SH, SW, DH, DW, TOP, LEFT):
+def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, groups: int, most_rows: int, share: int, window: int, segments: int, part: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS):
     """Sums of dy' x windows over each segment of the batch, one segment a unit: its weights, then its biases."""
     images, height, width, maps = dy.shape
     inputs, outputs = x.shape[3] // groups, maps // groups
@@ -136,12 +138,13 @@ def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, group
                 rows = min(most_rows, height - first)
                 grad = dy[n, first : first + rows].reshape(rows * width * maps)
                 for g in range(groups):
-                    im2col(x, n, first, rows, width, g * inputs, inputs, col)
+                    im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
                     sgemm(T, N, outputs, window, rows * width, 1.0, grad[g * outputs :], maps, col, window, 1.0, total[g * outputs * window :], window)
                 if BIAS:
                     for pixel in range(rows * width):
+                        row = grad[pixel * maps : (pixel + 1) * maps]
                         for c in range(maps):
-                            sums[c] += grad[pixel * maps + c]
+                            sums[c] += row[c]
 
 
 @kernel
@@ -150,11 +153,14 @@ def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, segments
     blocks = -(-dw.size // BLOCK)
     for unit in range(lo, hi):
         if unit < blocks:
-            for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
-                dw[i] = work[i]
+            begin, end = unit * BLOCK, min((unit + 1) * BLOCK, dw.size)
+            target, first = dw[begin:end], work[begin:end]
+            for i in range(end - begin):
+                target[i] = first[i]
             for s in range(1, segments):
-                for i in range(unit * BLOCK, min((unit + 1) * BLOCK, dw.size)):
-                    dw[i] += work[s * part + i]
+                more = work[s * part + begin : s * part + end]
+                for i in range(end - begin):
+                    target[i] += more[i]
         elif BIAS:
             for c in range(db.size):
                 total = work[dw.size + c]
@@ -163,12 +169,10 @@ def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, segments
                 db[c] = total
 
 
-def window_constants(rows: Axis, columns: Axis) -> Constants:
-    """The window's constants, as im2col and col2im read them."""
-    return {
-        "KH": rows.kernel, "KW": columns.kernel, "SH": rows.stride, "SW": columns.stride,
-        "DH": rows.dilation, "DW": columns.dilation, "TOP": rows.before, "LEFT": columns.before,
-    }  # fmt: skip
+def window_sizes(rows: Axis, columns: Axis) -> tuple[int, ...]:
+    """The window as im2col and col2im read it, from ``kh`` to ``left``."""
+    pairs = ((a.kernel, a.stride, a.dilation, a.before) for a in (rows, columns))
+    return tuple(size for pair in zip(*pairs, strict=True) for size in pair)
 
 
 def tile_rows(rows: Axis, columns: Axis, window: int) -> int:
@@ -209,29 +213,32 @@ class Conv(Offer):
         attrs = head_attrs(op)
         tile = tile_rows(rows, columns, window)
         share = padded(tile * columns.out * window)
-        constants = window_constants(rows, columns)
+        window_at = window_sizes(rows, columns)
         sizes = (attrs["groups"], tile)
         names = [f"%{name}" for name in op.operands]
         head = op.kind.split("+")[0]
         if head == "conv_weight_grad":
-            return self._weight_grad(op, names, results, (*sizes, share, window), constants)
+            return self._weight_grad(op, names, results, (*sizes, share, window), window_at)
         epilogue = tail(op, self.registry)
         result = f"%{op.name}"
         other = names[-1] if len(epilogue.args) == 2 else result
-        more = {"EPILOGUE": with_extra(epilogue)}
+        constants = {"EPILOGUE": with_extra(epilogue)}
         if head == "conv_input_grad":
             images = operands[1].shape[0]
-            return [Call(conv_input_grad, (*names[:2], other, result, "workspace", *sizes, share), images, {**constants, **more})]
+            args = (*names[:2], other, result, "workspace", *sizes, share, *window_at)
+            return [Call(conv_input_grad, args, images, constants)]
         tiles = -(-rows.out // tile)
         bias = bool(attrs["bias"])
-        args = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace", *sizes, tiles, share)
-        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, **more, "BIAS": bias})]
+        arrays = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace")
+        args = (*arrays, *sizes, tiles, share, *window_at)
+        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, "BIAS": bias})]
 
-    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], constants: Constants) -> Sequence[Call]:
+    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], window_at: Sequence[int]) -> Sequence[Call]:
         bias, block = len(results) == 2, 4096
         part = padded(sum(t.elements for t in results))
         made = [f"%{r.name}" for r in op.results]
-        sums = Call(conv_weight_grad, (*names, "workspace", *sizes, SEGMENTS, part), SEGMENTS, {**constants, "BIAS": bias})
+        args = (*names, "workspace", *sizes, SEGMENTS, part, *window_at)
+        sums = Call(conv_weight_grad, args, SEGMENTS, {"BIAS": bias})
         blocks = -(-results[0].elements // block)
         add = Call(add_segments, (made[0], made[-1], "workspace", SEGMENTS, part), blocks + 1, {"BLOCK": block, "BIAS": bias}, grain=8)
         return [sums, add]

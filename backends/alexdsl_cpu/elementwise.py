@@ -18,8 +18,11 @@ BLOCK = 4096
 @kernel
 def elementwise(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK, FUNCTION: Function):
     """y = FUNCTION(x, other), element by element."""
-    for i in range(lo * BLOCK, min(hi * BLOCK, y.size)):
-        y[i] = FUNCTION(x[i], other[i])
+    first, last = lo * BLOCK, min(hi * BLOCK, y.size)
+    # Loops over views from 0 on become vectors: of any other index a compiled kernel asks whether it is negative.
+    source, extra, target = x[first:last], other[first:last], y[first:last]
+    for i in range(last - first):
+        target[i] = FUNCTION(source[i], extra[i])
 
 
 class Elementwise(Offer):

@@ -17,13 +17,15 @@ BLOCK = 4096
 def sgd(lo: int, hi: int, slot: int, weight: F1, velocity: F1, grad: F1, rate: F1, lr: float, decay: float, momentum: float, *, BLOCK, INSIDE):
     """v = momentum v - lr (decay w + g), w += v; or, outside: v = momentum v + g + decay w, w -= lr v."""
     step = lr * rate[0]
-    for i in range(lo * BLOCK, min(hi * BLOCK, weight.size)):
+    first, last = lo * BLOCK, min(hi * BLOCK, weight.size)
+    w, v, g = weight[first:last], velocity[first:last], grad[first:last]
+    for i in range(last - first):
         if INSIDE:
-            velocity[i] = momentum * velocity[i] - decay * step * weight[i] - step * grad[i]
-            weight[i] += velocity[i]
+            v[i] = momentum * v[i] - decay * step * w[i] - step * g[i]
+            w[i] += v[i]
         else:
-            velocity[i] = momentum * velocity[i] + grad[i] + decay * weight[i]
-            weight[i] -= step * velocity[i]
+            v[i] = momentum * v[i] + g[i] + decay * w[i]
+            w[i] -= step * v[i]
 
 
 class Sgd(Offer):

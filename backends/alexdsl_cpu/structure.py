@@ -19,25 +19,29 @@ BLOCK = 4096
 def move(lo: int, hi: int, slot: int, x: F1, y: F1, count: int, at_x: int, step_x: int, at_y: int, step_y: int):
     """``count`` numbers of every row of x, from place ``at_x`` on, to every row of y, from ``at_y`` on."""
     for row in range(lo, hi):
+        source, target = x[row * step_x + at_x :], y[row * step_y + at_y :]
         for i in range(count):
-            y[row * step_y + at_y + i] = x[row * step_x + at_x + i]
+            target[i] = source[i]
 
 
 @kernel
 def add(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK):
     """y = x + other."""
-    for i in range(lo * BLOCK, min(hi * BLOCK, y.size)):
-        y[i] = x[i] + other[i]
+    first, last = lo * BLOCK, min(hi * BLOCK, y.size)
+    left, right, target = x[first:last], other[first:last], y[first:last]
+    for i in range(last - first):
+        target[i] = left[i] + right[i]
 
 
 @kernel
 def channels_last(lo: int, hi: int, slot: int, x: F1, y: F1, channels: int, pixels: int):
     """Rows of [channel, pixel] to rows of [pixel, channel]; a unit is an image."""
     for n in range(lo, hi):
-        base = n * channels * pixels
+        size = channels * pixels
+        source, target = x[n * size : (n + 1) * size], y[n * size : (n + 1) * size]
         for pixel in range(pixels):
             for c in range(channels):
-                y[base + pixel * channels + c] = x[base + c * pixels + pixel]
+                target[pixel * channels + c] = source[c * pixels + pixel]
 
 
 @kernel
@@ -60,7 +64,7 @@ class Structure(Offer):
             return [t.layout for t in operands], [t.layout for t in results]
         if op.kind == "constant":
             return [], [""]
-        same = operands[0].layout if op.kind in ("copy", "sum") else rows_of(operands[0])
+        same = operands[0].layout
         return [same] * len(operands), [same]
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:

@@ -52,7 +52,9 @@ def test_a_fused_op_costs_what_its_members_cost() -> None:
     attrs = {"units": 3, "bias": False}
     fused = fuse_ops([_op("linear", "x w", "y", **attrs), _op("relu", "y", "z")], [])
     types = [f32(2, 5), f32(3, 5)]
-    assert SEMANTICS.multiply_adds(fused.kind, types, fused.attrs) == 30 == SEMANTICS.multiply_adds("linear", types, attrs)
+    assert (
+        SEMANTICS.multiply_adds(fused.kind, types, fused.attrs) == 30 == SEMANTICS.multiply_adds("linear", types, attrs)
+    )
 
 
 def test_sums_of_weights_are_shared_by_rows() -> None:

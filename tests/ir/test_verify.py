@@ -56,7 +56,6 @@ def _with_reader(graph: Graph, name: str, at: int) -> Graph:
     return graph.with_ops([*graph.ops[:at], op, *graph.ops[at:]])
 
 
-
 def _update(graph: Graph) -> int:
     return next(i for i, op in enumerate(graph.ops) if op.kind == "sgd")
 
@@ -70,61 +69,82 @@ BROKEN: dict[str, tuple[Callable[[], Graph], str]] = {
     "too soon": (lambda: replace(_after("solve"), stage="shaped"), "'constant' is legal from 'differentiated'"),
     "fused too soon": (lambda: _changed(_after("infer"), _kind("tanh"), kind="tanh+tanh"), "come with stage 'fused'"),
     "fused in place": (
-        lambda: _changed(_after("fuse"), _kind("sgd"), kind="sgd+relu"), "'sgd' acts in place, and is not fused",
+        lambda: _changed(_after("fuse"), _kind("sgd"), kind="sgd+relu"),
+        "'sgd' acts in place, and is not fused",
     ),
     "towers": (lambda: _attrs(_after("place"), "avgpool", towers=2), "towers are cut before"),
     "no device": (lambda: _changed(_after("place"), _kind("tanh"), device=None), "have a device"),
     "device too soon": (lambda: _changed(_after("infer"), _kind("tanh"), device="device0"), "have a device"),
     "other device": (lambda: _changed(_after("place"), _kind("tanh"), device="moon"), "there is no device @moon"),
     "far away": (
-        lambda: _changed(_after("place", "alexnet"), lambda op: op.device == "gpu1" and op.kind == "relu", device="gpu0"),
+        lambda: _changed(
+            _after("place", "alexnet"), lambda op: op.device == "gpu1" and op.kind == "relu", device="gpu0"
+        ),
         "is on @gpu1, and is read on @gpu0",
     ),
     "untyped": (lambda: _result(_after("infer"), "tanh", type=None), "has no type"),
     "layout too soon": (
-        lambda: _result(_after("infer"), "tanh", type=TensorType("f32", (2, 4, 10, 10), "nhwc")), "layouts come with",
+        lambda: _result(_after("infer"), "tanh", type=TensorType("f32", (2, 4, 10, 10), "nhwc")),
+        "layouts come with",
     ),
-    "type": (lambda: _result(_after("infer"), "tanh", type=f32(2, 3)), r"its type is f32\[2,3\], by its rule f32\[2,4,10,10\]"),
+    "type": (
+        lambda: _result(_after("infer"), "tanh", type=f32(2, 3)),
+        r"its type is f32\[2,3\], by its rule f32\[2,4,10,10\]",
+    ),
     "element type": (
-        lambda: _result(_after("infer"), "tanh", type=TensorType("i32", (2, 4, 10, 10))), r"its type is i32.*by its rule f32",
+        lambda: _result(_after("infer"), "tanh", type=TensorType("i32", (2, 4, 10, 10))),
+        r"its type is i32.*by its rule f32",
     ),
     "operands": (lambda: _changed(_after("infer"), _kind("linear"), operands=()), "its rule refuses"),
     "attributes": (lambda: _changed(_after("infer"), _kind("avgpool"), attrs={}), "its rule refuses.*KeyError"),
     "shapes": (lambda: _attrs(_after("infer"), "avgpool", kernel=(99, 99)), "its rule refuses.*ShapeError"),
     "leaf": (lambda: _changed(_after("infer"), _kind("parameter"), operands=("image",)), "one result and no operands"),
     "layout": (
-        lambda: _result(_after("layout"), "convert", type=TensorType("f32", (2, 1, 12, 12), "blocked")), "its layout is 'blocked'",
+        lambda: _result(_after("layout"), "convert", type=TensorType("f32", (2, 1, 12, 12), "blocked")),
+        "its layout is 'blocked'",
     ),
     "old weight": (
-        lambda: _with_reader(_after("solve"), _after("solve").ops[_update(_after("solve"))].operands[0], len(_after("solve").ops)),
+        lambda: _with_reader(
+            _after("solve"), _after("solve").ops[_update(_after("solve"))].operands[0], len(_after("solve").ops)
+        ),
         "was overwritten by",
     ),
     "no weight": (
         lambda: _changed(
-            _after("solve"), _kind("sgd"), operands=(_first(_after("solve"), "sgd").operands[2], *_first(_after("solve"), "sgd").operands[1:])
+            _after("solve"),
+            _kind("sgd"),
+            operands=(_first(_after("solve"), "sgd").operands[2], *_first(_after("solve"), "sgd").operands[1:]),
         ),
         "no weight or state",
     ),
     "old output": (
-        lambda: replace(_after("solve"), outputs={"w": _first(_after("solve"), "sgd").operands[0]}), "output 'w': .* was overwritten",
+        lambda: replace(_after("solve"), outputs={"w": _first(_after("solve"), "sgd").operands[0]}),
+        "output 'w': .* was overwritten",
     ),
     "unplaced": (lambda: _result(_after("memory"), "avgpool", offset=None), "has no place in the arena"),
     "beyond": (lambda: _result(_after("memory"), "avgpool", offset=64 * 10**6), "outside of its arena"),
     "before": (lambda: _result(_after("memory"), "avgpool", offset=-64), "outside of its arena"),
     "between": (lambda: _result(_after("memory"), "avgpool", offset=4), "between two lines"),
     "workspace": (
-        lambda: _changed(_after("memory"), lambda op: "workspace" in op.attrs, attrs={**_scratched().attrs, "workspace_at": 10**9}),
+        lambda: _changed(
+            _after("memory"), lambda op: "workspace" in op.attrs, attrs={**_scratched().attrs, "workspace_at": 10**9}
+        ),
         "its workspace lies at",
     ),
-    "no launches": (lambda: _changed(_after("lower"), _kind("avgpool"), launches=()), "all ops but leaves have launches"),
+    "no launches": (
+        lambda: _changed(_after("lower"), _kind("avgpool"), launches=()),
+        "all ops but leaves have launches",
+    ),
     "a leaf's launch": (
-        lambda: _changed(_after("lower"), _kind("parameter"), launches=(Launch("anything", ()),)), "all ops but leaves have launches",
+        lambda: _changed(_after("lower"), _kind("parameter"), launches=(Launch("anything", ()),)),
+        "all ops but leaves have launches",
     ),
     "kernel": (lambda: _changed(_after("lower"), _kind("avgpool"), launches=(Launch("no", ()),)), "no kernel 'no'"),
     "argument": (
-        lambda: _changed(_after("lower"), _kind("avgpool"), launches=(Launch("anything", ("%loss",)),)), "which is no operand or result",
+        lambda: _changed(_after("lower"), _kind("avgpool"), launches=(Launch("anything", ("%loss",)),)),
+        "which is no operand or result",
     ),
-}  # fmt: skip
+}
 
 
 def _scratched() -> Op:

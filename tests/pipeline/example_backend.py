@@ -1,4 +1,4 @@
-"""A backend whose offers exercise the passes: it fuses, keeps values, wants layouts and scratch, and computes nothing."""
+"""A backend whose offers exercise the passes: it fuses, keeps values, wants layouts and scratch, and runs nothing."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ class ExampleBackend:
         if op.kind == "convert":
             return [operands[0].layout], [results[0].layout]
         if isinstance(REGISTRY.ops.get(op.kind), SolverKind) or op.kind in ("copy", "sum"):
-            return [*[operands[0].layout] * (len(operands) - 1), operands[-1].layout], [operands[0].layout] * len(results)
+            return [*[operands[0].layout] * (len(operands) - 1), operands[-1].layout], [operands[0].layout] * len(
+                results
+            )
         form = "nhwc" if op.kind.startswith("conv") else ""
-        return [form if len(t.shape) == 4 else "" for t in operands], [form if len(t.shape) == 4 else "" for t in results]
+        return [form if len(t.shape) == 4 else "" for t in operands], [
+            form if len(t.shape) == 4 else "" for t in results
+        ]
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         if op.kind.startswith("conv"):
@@ -48,5 +52,3 @@ class ExampleBackend:
 
     def load(self, program: Graph, threads: int | None = None, progress: Any = None) -> Executable:
         raise NotImplementedError
-
-

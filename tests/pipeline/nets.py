@@ -43,7 +43,8 @@ data d { source = sample("fashion"), batch = 4 }
 default conv { bias = none }
 input image [2, 9, 9]
 def unit(maps, stride = 1) {
-    main = in | conv(maps, kernel=3, stride=stride, pad=1, round=floor) | batch_norm | relu | conv(maps, kernel=3, pad=1) | batch_norm
+    main = in | conv(maps, kernel=3, stride=stride, pad=1, round=floor) | batch_norm | relu
+              | conv(maps, kernel=3, pad=1) | batch_norm
     side = in | conv(maps, kernel=1, stride=stride, round=floor) | batch_norm(over = 2)
     add(main, side) | relu
 }
@@ -89,7 +90,66 @@ loss = softmax_cross_entropy(out, label)
 place tower over a, b, c
 solver sgd { lr = 0.05, epochs = 1 }
 """
-NETS = {"alexnet": ALEXNET, "resnet": RESNET, "lenet": LENET, "shared": SHARED}
+AWKWARD = {
+    "shared_bn_towers": """
+net shared_bn_towers
+data d { source = sample("fashion"), batch = 3 }
+input image [4, 6, 6]
+def u() { conv(4, kernel=3, pad=1, bias=none) | batch_norm | relu }
+dim = image | scale(0.5)
+group tower(2) {
+  one = image | u
+  two = dim | u(share = one)
+  s = add(one, two) | maxpool(2)
+}
+out = s | linear(3)
+loss = softmax_cross_entropy(out, label)
+place tower over a, b
+solver sgd { lr = 0.1, epochs = 1 }
+""",
+    "all_frozen": """
+net all_frozen
+data d { source = sample("fashion"), batch = 3 }
+input image [4, 6, 6]
+out = image | linear(3)
+loss = softmax_cross_entropy(out, label)
+solver sgd { lr = 0, epochs = 1 }
+""",
+    "loss_only_scaled": """
+net loss_only_scaled
+data d { source = sample("fashion"), batch = 3 }
+input image [4, 6, 6]
+a = image | linear(3)
+l1 = softmax_cross_entropy(a, label)
+loss = add(l1, l1 | scale(2), scale(l1, 0.5))
+solver sgd { lr = 0.1, epochs = 1 }
+""",
+    "unused": """
+net unused
+data d { source = sample("fashion"), batch = 3 }
+input image [4, 6, 6]
+b = image | linear(4) | relu
+a = image | linear(3)
+loss = softmax_cross_entropy(a, label)
+report top1(b | linear(3))
+solver sgd { lr = 0.1, epochs = 1 }
+""",
+    "place": """
+net place
+data d { source = sample("fashion"), batch = 3 }
+input image [4, 6, 6]
+b = image | linear(4) | relu
+a = b | linear(3) | batch_norm | dropout(0.5)
+c = add(a, b | linear(3))
+loss = softmax_cross_entropy(c, label)
+place b on x
+place a on y
+place c on x
+solver sgd { lr = 0.1, epochs = 1 }
+""",
+}
+"""Nets at the edges of what specs may say."""
+NETS = {"alexnet": ALEXNET, "resnet": RESNET, "lenet": LENET, "shared": SHARED, **AWKWARD}
 
 
 def bound(text: str, name: str = "test.net", classes: int = 10) -> Graph:

@@ -1,4 +1,4 @@
-"""What every pass makes of one small net, kept as text: ``pytest --update-golden`` writes it anew, a diff is to be read."""
+"""What every pass makes of one small net, kept as text; read the diff of what ``pytest --update-golden`` writes."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 
 from alexdsl.ir.graph import Graph, Op, Result
 from alexdsl.ir.interpreter import Outcome, interpret
-from alexdsl.ir.protocol import Array
+from alexdsl.ir.protocol import Array, ShapeError
 from alexdsl.ir.verify import verify
 from alexdsl.passes.fuse import fuse
 from alexdsl.passes.pipeline import PIPELINE, Options, at_stage, run_passes
@@ -130,11 +130,43 @@ def test_state_that_two_layers_share_goes_from_use_to_use() -> None:
     assert second.operands[3:] == tuple(r.name for r in first.results[3:])
     given = arrays(graph)
     outcome = interpret(shaped, REGISTRY, given)
-    np.testing.assert_array_equal(outcome.updates["b.unit.main.batch_norm.mean"], outcome.values[second.results[3].name])
+    np.testing.assert_array_equal(
+        outcome.updates["b.unit.main.batch_norm.mean"], outcome.values[second.results[3].name]
+    )
+
+
+ACROSS = """
+net across
+data d {{ source = sample("fashion"), batch = 3 }}
+input image [4, 6, 6]
+def u() {{ conv(4, kernel=3, pad=1) | batch_norm | relu }}
+one = image | u
+{0}
+two = one | u(share = one)
+{1}
+out = two | linear(3)
+loss = softmax_cross_entropy(out, label)
+solver sgd {{ lr = 0.1, epochs = 1 }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("group tower(2) {", "}", "shares 'one.u.batch_norm.mean' across the edge of a group"),
+        ("place one on x", "place two on y", "shares 'one.u.batch_norm.mean' with a layer on another device"),
+    ],
+)
+def test_state_is_updated_where_it_lies(before: str, after: str, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        at_stage(bound(ACROSS.format(before, after)), _options(), "program")
+    assert at_stage(bound(ACROSS.format("place one on x", "place two on x")), _options(), "program").ops
 
 
 def test_frozen_layers_are_not_updated() -> None:
-    updates = interpret(at_stage(bound(NETS["resnet"]), _options(), "program"), REGISTRY, arrays(bound(NETS["resnet"]))).updates
+    updates = interpret(
+        at_stage(bound(NETS["resnet"]), _options(), "program"), REGISTRY, arrays(bound(NETS["resnet"]))
+    ).updates
     assert "stem.weight" not in updates
     assert "a.unit.main.weight" in updates
 
@@ -190,7 +222,12 @@ def test_a_second_result_that_is_an_output_survives_fusing() -> None:
     placed = at_stage(bound(NETS["lenet"]), _options("predict"), "placed")
     pool = {"kernel": (2, 2), "stride": None, "pad": (0, 0, 0, 0), "round": None}
     x = Op("relu", ("image",), (Result("x", placed.type("image")),), {}, "device0")
-    types = [r.type for op in at_stage(bound(NETS["alexnet"]), _options(), "shaped") if op.kind == "maxpool" for r in op.results]
+    types = [
+        r.type
+        for op in at_stage(bound(NETS["alexnet"]), _options(), "shaped")
+        if op.kind == "maxpool"
+        for r in op.results
+    ]
     assert types[1] is not None
     shape = placed.type("image").shape
     half = (*shape[:2], shape[2] // 2, shape[3] // 2)

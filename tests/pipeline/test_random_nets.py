@@ -1,4 +1,4 @@
-"""Random chains of layers go through all passes, in every mode, and keep their meaning."""
+"""Random chains of layers and joins go through all passes, in every mode, and keep their meaning."""
 
 from __future__ import annotations
 
@@ -17,22 +17,54 @@ from tests.pipeline.nets import REGISTRY, arrays, bound
 ROUND = st.sampled_from(["floor", "ceil"])
 CONV = st.builds(
     "conv({}, kernel={}, stride={}, pad={}, round={}, bias={})".format,
-    st.sampled_from([2, 4, 6]), st.integers(1, 3), st.integers(1, 2), st.integers(0, 1), ROUND, st.sampled_from(["none", 0]),
-)  # fmt: skip
-POOL = st.builds("{}({}, stride={}, round={})".format, st.sampled_from(["maxpool", "avgpool"]), st.integers(1, 3), st.integers(1, 2), ROUND)
-OTHERS = st.sampled_from(
-    ["relu", "tanh", "sigmoid", "lrn(alpha=0.2)", "batch_norm", "scale(0.5)", "dropout(0.3)", "dropout(0.5, scale=test)"]
+    st.sampled_from([2, 4, 6]),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(0, 1),
+    ROUND,
+    st.sampled_from(["none", 0]),
 )
-MAPS = CONV | POOL | OTHERS
-FLAT = st.builds("linear({})".format, st.sampled_from([2, 4, 6])) | OTHERS.filter(lambda text: not text.startswith("lrn"))
+POOL = st.builds(
+    "{}({}, stride={}, round={})".format,
+    st.sampled_from(["maxpool", "avgpool"]),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    ROUND,
+)
+OTHERS = st.sampled_from(
+    [
+        "relu",
+        "tanh",
+        "sigmoid",
+        "lrn(alpha=0.2)",
+        "batch_norm",
+        "scale(0.5)",
+        "dropout(0.3)",
+        "dropout(0.5, scale=test)",
+    ]
+)
+JOINS = st.sampled_from(["add({0}, {0} | tanh)", "concat({0}, {0} | relu)", "add({0} | scale(2), {0} | relu, {0})"])
+MAPS = CONV | POOL | OTHERS | JOINS
+FLAT = (
+    st.builds("linear({})".format, st.sampled_from([2, 4, 6]))
+    | JOINS
+    | OTHERS.filter(lambda text: not text.startswith("lrn"))
+)
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> str:
     """A chain of layers on a few small images, perhaps in towers on one or two devices."""
-    steps = [draw(CONV), *draw(st.lists(MAPS, max_size=5)), f"linear({draw(st.sampled_from([2, 4]))})", *draw(st.lists(FLAT, max_size=2))]
+    steps = [
+        draw(CONV),
+        *draw(st.lists(MAPS, max_size=5)),
+        f"linear({draw(st.sampled_from([2, 4]))})",
+        *draw(st.lists(FLAT, max_size=2)),
+    ]
     cut = draw(st.integers(1, len(steps)))
-    lines = [f"    s{i} = {step}" if i else f"    s0 = image | {step}" for i, step in enumerate(steps)]
+    lines = [
+        f"    s{i} = {step.format(f's{i - 1}')}" if i else f"    s0 = image | {step}" for i, step in enumerate(steps)
+    ]
     towers = draw(st.booleans())
     body = ["group tower(2) {", *lines[:cut], "}", *lines[cut:]] if towers else lines
     place = [f"place tower over {draw(st.sampled_from(['a', 'a, b']))}"] if towers else []
@@ -67,4 +99,6 @@ def test_random_chains_keep_their_meaning(text: str, mode: str, save: str) -> No
             continue
         outcome = interpret(stage, REGISTRY, given_arrays)
         for key, value in {**outcome.outputs, **{f"new {k}": v for k, v in outcome.updates.items()}}.items():
-            np.testing.assert_allclose(value, seen.setdefault(key, value), rtol=1e-10, atol=1e-12, err_msg=f"{key} after {name}")
+            np.testing.assert_allclose(
+                value, seen.setdefault(key, value), rtol=1e-10, atol=1e-12, err_msg=f"{key} after {name}"
+            )

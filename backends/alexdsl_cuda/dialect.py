@@ -1,0 +1,48 @@
+"""What CUDA kernels are written in: names of argument types for their annotations, and how their source is framed.
+
+Kernels are compiled by numba-cuda, but this module, which they import, is plain Python: nothing here needs a compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+F1: TypeAlias = Any
+"""float32 arrays, flat: kernels do their own index arithmetic, which keeps it in 32 bits."""
+Function: TypeAlias = Callable[..., Any]
+"""A scalar function among a kernel's constants."""
+
+SIGNATURES: Mapping[str, str] = {"F1": "float32[::1]", "int": "int32", "float": "float32"}
+
+cuda: Any = None
+"""In compiled kernels ``numba.cuda``: the thread's place in the grid, shared memory, barriers."""
+float32 = float
+int32 = int
+"""In compiled kernels the types: Numba widens int32 arithmetic unless the whole expression is an ``int32(...)``."""
+
+
+class CudaDialect:
+    """Plain functions beside their signature; the compiler decides for which processor they are compiled."""
+
+    imports = """import math
+
+from numba import cuda, float32, int32"""
+    functions: Mapping[str, str] = {
+        "exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",
+    }  # fmt: skip
+
+    def kernel_decorator(self, annotations: Sequence[str]) -> str:
+        """No decorator, which would ask for a device at once, but the signature as a constant above the function."""
+        signature = ", ".join(SIGNATURES[a] for a in annotations)
+        return f'SIGNATURE = "void({signature})"\n\n'
+
+    def helper_decorator(self) -> str:
+        # Inlined, because a call of a device function asks for a device even where nothing is run.
+        return '@cuda.jit(device=True, inline="always")'
+
+    def number(self, value: float) -> str:
+        return f"float32({value!r})"
+
+
+CUDA = CudaDialect()

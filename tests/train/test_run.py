@@ -1,0 +1,126 @@
+"""Whole runs of a small net: learning, resuming bit for bit, being stopped and killed, and determinism."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexdsl.cli import main
+
+SPEC = "specs/lenet5.net"
+WEIGHTS = "weights.safetensors"
+
+
+def run(*args: str) -> int:
+    return main(["run", *args])
+
+
+def weights(folder: Path, step: int) -> bytes:
+    return (folder / "checkpoints" / f"step-{step:08}" / WEIGHTS).read_bytes()
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 140 steps that nothing happened to; it validates after 125."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(SPEC, "--steps", "140", "--out", str(folder), "--save-every", "20") == 0
+    return folder
+
+
+def test_the_run_learns_and_leaves_what_it_should(undisturbed: Path) -> None:
+    validations = [line["val.top1"] for line in lines(undisturbed) if "val.top1" in line]
+    assert validations[-1] > 0.7
+    assert {path.name for path in undisturbed.iterdir()} == {
+        "spec.net", "run.json", "program.ir", "metrics.jsonl", "checkpoints", "filters.png",
+    }  # fmt: skip
+    assert [line["step"] for line in lines(undisturbed) if "loss" in line] == list(range(1, 141))
+
+
+def test_a_resumed_run_is_the_same_run(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    assert run(SPEC, "--steps", "60", "--out", str(folder)) == 0
+    assert run("--resume", str(folder), "--steps", "140") == 0
+    assert weights(folder, 140) == weights(undisturbed, 140)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_the_number_of_threads_changes_nothing(undisturbed: Path, tmp_path: Path, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXDSL_THREADS", threads)
+    assert run(SPEC, "--steps", "140", "--out", str(tmp_path / "run")) == 0
+    assert weights(tmp_path / "run", 140) == weights(undisturbed, 140)
+
+
+def start(*args: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "alexdsl.cli", "run", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the metrics hold this step."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        metrics = folder / "metrics.jsonl"
+        if metrics.exists() and metrics.read_text().count("\n") >= step:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the run did not come to step {step}: {process.stdout.read() if process.stdout else ''}")
+
+
+@pytest.mark.parametrize("step", [1, 33, 100])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(undisturbed: Path, tmp_path: Path, step: int) -> None:
+    folder = tmp_path / "killed"
+    with start(SPEC, "--steps", "140", "--out", str(folder), "--save-every", "20") as process:
+        wait_for_step(folder, step, process)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert run("--resume", str(folder)) == 0
+    assert weights(folder, 140) == weights(undisturbed, 140)
+    assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 141))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    with start(SPEC, "--steps", "100000", "--out", str(folder)) as process:
+        wait_for_step(folder, 20, process)
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"alexdsl run --resume {folder}" in output
+    assert run("--resume", str(folder), "--steps", "140") == 0
+    assert weights(folder, 140) == weights(undisturbed, 140)
+
+
+def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--resume", str(tmp_path)) == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert run(SPEC, "--out", "/proc/nowhere") == 2
+    assert "cannot write the run folder" in capsys.readouterr().err
+    assert run(SPEC, "--device", "cuda", "--out", str(tmp_path / "a")) == 2
+    assert "not built yet" in capsys.readouterr().err
+    assert run(SPEC, "--set", "data.batch=2e7", "--out", str(tmp_path / "b")) == 2
+    assert "smaller batch" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_net_is_told_by_layer(undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "changed"
+    assert run(SPEC, "--steps", "1", "--out", str(folder)) == 0
+    spec = (folder / "spec.net").read_text()
+    (folder / "spec.net").write_text(spec.replace("linear(84)", "linear(80)"))
+    assert run("--resume", str(folder), "--steps", "2") == 2
+    message = capsys.readouterr().err
+    assert "f6.weight: [84, 120] in the checkpoint, [80, 120] in the net" in message
+
+
+def test_a_diverged_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(SPEC, "--steps", "50", "--set", "solver.lr=1e30", "--out", str(tmp_path / "run")) == 1
+    assert "diverged" in capsys.readouterr().err
