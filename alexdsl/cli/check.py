@@ -98,16 +98,21 @@ def plan(spec: Spec, backend: Backend, held: int) -> Memory:
     """What training and prediction take, and the largest batch whose sum fits. Raises Gap."""
     from alexdsl.ir.protocol import ShapeError
 
-    def total(batch: int) -> int:
-        other = spec.with_batch(batch)
-        return sum(sum(_arenas(other, backend, mode).values()) for mode in ("train", "predict"))
-
+    train, predict = _arenas(spec, backend, "train"), _arenas(spec, backend, "predict")
     room, batch = int(held * SHARE), spec.graph.attrs["batch"]
+    known = {batch: sum(train.values()) + sum(predict.values())}
+
+    def total(batch: int) -> int:
+        if batch not in known:
+            other = spec.with_batch(batch)
+            known[batch] = sum(sum(_arenas(other, backend, mode).values()) for mode in ("train", "predict"))
+        return known[batch]
+
     try:
         largest = _largest(total, 1, batch, room)
     except ShapeError:  # a layer that takes certain batches only, such as batch_norm(over = n)
         largest = _largest(total, batch, batch, room)
-    return Memory(_arenas(spec, backend, "train"), _arenas(spec, backend, "predict"), largest)
+    return Memory(train, predict, largest)
 
 
 def _arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
@@ -133,12 +138,9 @@ def _largest(total: Callable[[int], int], unit: int, batch: int, room: int) -> i
         needed = total(guess)
         if needed <= room:
             return guess
-        # The packing is worse here than the line says: draw it anew, through this plan and a smaller one.
-        low, high = max(unit, guess - max(unit, guess // 64 // unit * unit)), guess
-        if low == high:
-            return 0
-        less, more = total(low), needed
-    return low if less <= room else 0
+        # The packing is worse here than the line says: draw it anew, through this plan and the one before.
+        low, less, high, more = high, more, guess, needed
+    return batch if total(batch) <= room else 0
 
 
 def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -> dict[str, Any]:

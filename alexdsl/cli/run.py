@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import bytes_text, load_spec, overrides, set_argument
+from alexdsl.cli.common import bytes_text, load_spec, machine_memory, overrides, set_argument
 
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
@@ -212,11 +212,10 @@ def _check_classes(spec: Spec, resolved: Resolved) -> None:
 
 def _check_memory(program: Program) -> None:
     """Refuse what this machine cannot hold, before it is allocated."""
-    import os
-
     needed = sum(sum(program.graph(mode).attrs["arenas"].values()) for mode in ("train", "predict"))
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    held = machine_memory()
     if needed > held:
         raise InputError(
-            f"the run needs {bytes_text(needed)} and this machine has {bytes_text(held)}: try a smaller batch, --set data.batch=..."
+            f"the run needs {bytes_text(needed)} and this machine has {bytes_text(held)}: "
+            "try a smaller batch, --set data.batch=..."
         )

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from alexdsl.data.errors import DataError
-from alexdsl.data.resolve import class_names
 from alexdsl.data.settings import (
     DataSettings,
     Env,
@@ -62,6 +60,10 @@ def data_settings(block: Block, diagnostics: Diagnostics) -> DataSettings | None
 
 def ask_classes(block: Block) -> int | None:
     """How many classes the data has. Raises SpecError where the data cannot be asked."""
+    # Imported here: only a spec that asks needs what reads images.
+    from alexdsl.data.errors import DataError
+    from alexdsl.data.resolve import class_names
+
     diagnostics = Diagnostics()
     settings = data_settings(block, diagnostics)
     if settings is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from alexdsl.ir.graph import Graph, Op
@@ -25,8 +25,8 @@ class _Buffer:
 def plan_memory(graph: Graph, registry: Registry) -> Graph:
     """The graph with an offset on every result and workspace, and the arenas' sizes in ``graph.attrs["arenas"]``.
 
-    Leaves and outputs live as long as the program. Buffers are placed largest first, each at the lowest offset that is
-    free throughout its life.
+    Leaves and outputs live as long as the program. Buffers are placed in a few orders, and the one that needs the least
+    memory is kept.
     """
     owner: dict[str, _Buffer] = {}
     scratch: dict[str, _Buffer] = {}
@@ -64,13 +64,31 @@ def _shared(op: Op, registry: Registry) -> Mapping[int, int]:
 
 def _place(buffers: list[_Buffer], last: int) -> int:
     """Offsets for buffers of one device; returns the arena's size."""
-    forever = [b for b in buffers if b.start == 0 and b.end == last]
-    size = 0
-    for b in forever:
-        b.offset, size = size, size + _aligned(b.bytes)
+    base = 0
+    passing = []
+    for b in buffers:
+        if b.start == 0 and b.end == last:
+            b.offset, base = base, base + _aligned(b.bytes)
+        else:
+            passing.append(b)
+    best: tuple[int, list[int]] | None = None
+    for order in _ORDERS:
+        ordered = sorted(passing, key=order)
+        top = _first_fit(ordered, base)
+        if best is None or top < best[0]:
+            best = top, [b.offset for b in passing]
+    if best is None:
+        return base
+    for b, offset in zip(passing, best[1], strict=True):
+        b.offset = offset
+    return best[0]
+
+
+def _first_fit(buffers: list[_Buffer], base: int) -> int:
+    """Places buffers one after the other, each at the lowest offset that is free while it lives; the top reached."""
     placed: list[_Buffer] = []
-    base = top = size
-    for b in sorted((b for b in buffers if b.offset < 0), key=lambda b: -b.bytes):
+    top = base
+    for b in buffers:
         offset = base
         for other in sorted((o for o in placed if o.start <= b.end and b.start <= o.end), key=lambda o: o.offset):
             if offset + _aligned(b.bytes) <= other.offset:
@@ -80,6 +98,15 @@ def _place(buffers: list[_Buffer], last: int) -> int:
         placed.append(b)
         top = max(top, offset + _aligned(b.bytes))
     return top
+
+
+_ORDERS: tuple[Callable[[_Buffer], tuple[int, ...]], ...] = (
+    lambda b: (-b.bytes,),
+    lambda b: (-b.bytes * (b.end - b.start + 1),),
+    lambda b: (b.start - b.end, -b.bytes),
+    lambda b: (b.start, -b.bytes),
+)
+"""Orders in which buffers are placed: by size, by size and life together, by life, by beginning."""
 
 
 def _aligned(size: int) -> int:

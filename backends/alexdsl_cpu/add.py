@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.dialect import F1, Function
-from alexdsl_cpu.offer import Call, Offer, extras, rows_of, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, extras, rows_of, scalars, tail, with_extra
 from alexdsl_cpu.structure import BLOCK
 from alexdsl_cpu.structure import add as plain
 
@@ -44,5 +44,5 @@ class Add(Offer):
         units = -(-results[0].elements // BLOCK)
         sums = [(names[0], names[1]), *((y, name) for name in names[2:])]
         calls = [Call(plain, (*pair, y), units, {"BLOCK": BLOCK}, grain=16) for pair in sums[:-1]]
-        last = {"BLOCK": BLOCK, "EPILOGUE": with_extra(epilogue)}
+        last: Constants = {"BLOCK": BLOCK, "EPILOGUE": with_extra(epilogue)}
         return [*calls, Call(add, (*sums[-1], other, y), units, last, grain=16)]

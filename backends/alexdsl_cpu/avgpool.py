@@ -44,7 +44,10 @@ def avgpool(lo: int, hi: int, slot: int, x: F4, y: F4, *, KH, KW, SH, SW, TOP, L
 
 
 @kernel
-def avgpool_grad(lo: int, hi: int, slot: int, dy: F4, other: F4, dx: F4, *, KH, KW, SH, SW, TOP, LEFT, BOTTOM, RIGHT, PADDED, EPILOGUE: Function):
+def avgpool_grad(
+    lo: int, hi: int, slot: int, dy: F4, other: F4, dx: F4, *, KH, KW, SH, SW, TOP, LEFT, BOTTOM, RIGHT, PADDED,
+    EPILOGUE: Function,
+):  # fmt: skip
     """dx = EPILOGUE(the sum of the shares of all windows that hold the pixel); a unit is a row of pixels."""
     height, width, channels = dx.shape[1:]
     for unit in range(lo, hi):
@@ -66,7 +69,7 @@ def avgpool_grad(lo: int, hi: int, slot: int, dy: F4, other: F4, dx: F4, *, KH, 
 
 
 class AvgPool(Offer):
-    """``avgpool`` and its gradient; the gradient's epilogue takes elementwise kinds with at most one further operand."""
+    """``avgpool`` and its gradient; the gradient's epilogue takes at most one further operand."""
 
     heads = ("avgpool", "avgpool_grad")
 

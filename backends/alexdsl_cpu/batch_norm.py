@@ -63,7 +63,10 @@ def means(lo: int, hi: int, slot: int, mean: F2, work: F1, rows: int, *, SEGMENT
 
 
 @kernel
-def deviations(lo: int, hi: int, slot: int, mean: F2, rstd: F2, running_mean: F1, running_variance: F1, work: F1, rows: int, momentum: float, epsilon: float, *, SEGMENTS):
+def deviations(
+    lo: int, hi: int, slot: int, mean: F2, rstd: F2, running_mean: F1, running_variance: F1, work: F1, rows: int,
+    momentum: float, epsilon: float, *, SEGMENTS,
+):  # fmt: skip
     """rstd = 1 / sqrt(variance + epsilon) of every run, and a step of the running statistics."""
     runs, channels = mean.shape
     keep = momentum
@@ -148,10 +151,14 @@ def add_slopes(lo: int, hi: int, slot: int, dweight: F1, dbias: F1, work: F1, ru
 
 
 @kernel
-def batch_norm_grad(lo: int, hi: int, slot: int, dy: F1, x: F1, weight: F1, mean: F2, rstd: F2, dx: F1, work: F1, rows: int, *, SEGMENTS, BLOCK, BATCH):
+def batch_norm_grad(
+    lo: int, hi: int, slot: int, dy: F1, x: F1, weight: F1, mean: F2, rstd: F2, dx: F1, work: F1, rows: int, *,
+    SEGMENTS, BLOCK, BATCH,
+):  # fmt: skip
     """dx = weight rstd (dy - mean of dy - normalised mean of (dy normalised)); a unit is a block of rows."""
     runs, channels = mean.shape
-    table, grads, out = x.reshape(runs * rows, channels), dy.reshape(runs * rows, channels), dx.reshape(runs * rows, channels)
+    shape = (runs * rows, channels)
+    table, grads, out = x.reshape(shape), dy.reshape(shape), dx.reshape(shape)
     for i in range(lo * BLOCK, min(hi * BLOCK, runs * rows)):
         run = i // rows
         source, grad, target, centre, scale = table[i], grads[i], out[i], mean[run], rstd[run]
@@ -198,10 +205,11 @@ class BatchNorm(Offer):
         if op.kind == "batch_norm_grad":
             dy, x, weight, mean, rstd = names
             dx, dweight, dbias = made
+            last = (dy, x, weight, mean, rstd, dx, "workspace", rows)
             return [
                 Call(slopes, (dy, x, mean, rstd, "workspace", rows), runs * SEGMENTS, cut),
                 Call(add_slopes, (dweight, dbias, "workspace", runs, rows), 1, {"SEGMENTS": SEGMENTS}),
-                Call(batch_norm_grad, (dy, x, weight, mean, rstd, dx, "workspace", rows), blocks, {**cut, "BATCH": batch}),
+                Call(batch_norm_grad, last, blocks, {**cut, "BATCH": batch}),
             ]
         x, weight, bias = names[:3]
         y, mean, rstd, running_mean, running_variance = made

@@ -14,7 +14,20 @@ from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import Axis, axes
 from alexdsl_cpu.dialect import F1, F2, F4, Function, N, T, f32, sgemm
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, head_attrs, padded, per_worker, scalars, tail, with_extra
+from alexdsl_cpu.offer import (
+    FILTERS,
+    MAPS,
+    Args,
+    Call,
+    Offer,
+    extras,
+    head_attrs,
+    padded,
+    per_worker,
+    scalars,
+    tail,
+    with_extra,
+)
 
 TILE = 1 << 19
 """float32 numbers of a tile of windows (2 MiB): large enough for BLAS, small enough for a core's caches."""
@@ -28,7 +41,7 @@ def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, kh, kw, sh,
     """col[pixel, (ky, kx, c)] of output rows ``first`` up to ``first + rows``; outside of the image lie zeros."""
     height, wide, total = x.shape[1], x.shape[2], x.shape[3]
     image = x[n].reshape(height * wide * total)
-    # A window's row is one run of memory if it takes all channels of neighbours, otherwise a run for each of its pixels.
+    # A window's row is one run of memory if it takes all channels of neighbours, otherwise each of its pixels is.
     whole = dw == 1 and channels == total
     runs, run = (1, kw * channels) if whole else (kw, channels)
     # Unsigned places: of others the compiled code would ask whether they are negative, five times slower.
@@ -82,7 +95,11 @@ def col2im(col: F1, dx: F4, n, first, rows, width, channel, channels, kh, kw, sh
 
 
 @kernel
-def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, groups: int, most_rows: int, tiles: int, share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS, EPILOGUE: Function):
+def conv(
+    lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y: F4, work: F1, groups: int, most_rows: int,
+    tiles: int, share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS,
+    EPILOGUE: Function,
+):  # fmt: skip
     """y = EPILOGUE(conv(x) + bias); a unit is a tile of output rows of an image."""
     height, width, maps = y.shape[1], y.shape[2], y.shape[3]
     inputs, outputs, window = x.shape[3] // groups, maps // groups, weight.shape[1]
@@ -93,7 +110,8 @@ def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y:
         out = y[n, first : first + rows].reshape(rows * width * maps)
         for g in range(groups):
             im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
-            sgemm(N, T, rows * width, outputs, window, 1.0, col, window, weight[g * outputs :], window, 0.0, out[g * outputs :], maps)
+            group, filters = out[g * outputs :], weight[g * outputs :]
+            sgemm(N, T, rows * width, outputs, window, 1.0, col, window, filters, window, 0.0, group, maps)
         extra = other[n, first : first + rows].reshape(rows * width * maps)
         for pixel in range(rows * width):
             target, more = out[pixel * maps : (pixel + 1) * maps], extra[pixel * maps : (pixel + 1) * maps]
@@ -102,7 +120,10 @@ def conv(lo: int, hi: int, slot: int, x: F4, weight: F2, bias: F1, other: F4, y:
 
 
 @kernel
-def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, groups: int, most_rows: int, share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, EPILOGUE: Function):
+def conv_input_grad(
+    lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, dx: F4, work: F1, groups: int, most_rows: int,
+    share: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, EPILOGUE: Function,
+):  # fmt: skip
     """dx = EPILOGUE(the sum of dy's windows through the weights); a unit is an image, done by tiles of output rows."""
     height, width, maps = dy.shape[1], dy.shape[2], dy.shape[3]
     inputs, outputs, window = dx.shape[3] // groups, maps // groups, weight.shape[1]
@@ -115,7 +136,8 @@ def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, 
             rows = min(most_rows, height - first)
             grad = dy[n, first : first + rows].reshape(rows * width * maps)
             for g in range(groups):
-                sgemm(N, N, rows * width, window, outputs, 1.0, grad[g * outputs :], maps, weight[g * outputs :], window, 0.0, col, window)
+                group, filters = grad[g * outputs :], weight[g * outputs :]
+                sgemm(N, N, rows * width, window, outputs, 1.0, group, maps, filters, window, 0.0, col, window)
                 col2im(col, dx, n, first, rows, width, g * inputs, inputs, kh, kw, sh, sw, dh, dw, top, left)
         extra = other[n].reshape(image.size)
         for i in range(image.size):
@@ -123,7 +145,10 @@ def conv_input_grad(lo: int, hi: int, slot: int, weight: F2, dy: F4, other: F4, 
 
 
 @kernel
-def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, groups: int, most_rows: int, share: int, window: int, segments: int, part: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS):
+def conv_weight_grad(
+    lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, groups: int, most_rows: int, share: int, window: int,
+    segments: int, part: int, kh: int, kw: int, sh: int, sw: int, dh: int, dw: int, top: int, left: int, *, BIAS,
+):  # fmt: skip
     """Sums of dy' x windows over each segment of the batch, one segment a unit: its weights, then its biases."""
     images, height, width, maps = dy.shape
     inputs, outputs = x.shape[3] // groups, maps // groups
@@ -139,7 +164,8 @@ def conv_weight_grad(lo: int, hi: int, slot: int, x: F4, dy: F4, work: F1, group
                 grad = dy[n, first : first + rows].reshape(rows * width * maps)
                 for g in range(groups):
                     im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
-                    sgemm(T, N, outputs, window, rows * width, 1.0, grad[g * outputs :], maps, col, window, 1.0, total[g * outputs * window :], window)
+                    group, filters = grad[g * outputs :], total[g * outputs * window :]
+                    sgemm(T, N, outputs, window, rows * width, 1.0, group, maps, col, window, 1.0, filters, window)
                 if BIAS:
                     for pixel in range(rows * width):
                         row = grad[pixel * maps : (pixel + 1) * maps]
@@ -233,14 +259,17 @@ class Conv(Offer):
         args = (*arrays, *sizes, tiles, share, *window_at)
         return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, "BIAS": bias})]
 
-    def _weight_grad(self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], window_at: Sequence[int]) -> Sequence[Call]:
+    def _weight_grad(
+        self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], window_at: Sequence[int],
+    ) -> Sequence[Call]:  # fmt: skip
         bias, block = len(results) == 2, 4096
         part = padded(sum(t.elements for t in results))
         made = [f"%{r.name}" for r in op.results]
-        args = (*names, "workspace", *sizes, SEGMENTS, part, *window_at)
+        args: Args = (*names, "workspace", *sizes, SEGMENTS, part, *window_at)
         sums = Call(conv_weight_grad, args, SEGMENTS, {"BIAS": bias})
         blocks = -(-results[0].elements // block)
-        add = Call(add_segments, (made[0], made[-1], "workspace", SEGMENTS, part), blocks + 1, {"BLOCK": block, "BIAS": bias}, grain=8)
+        arrays = (made[0], made[-1], "workspace", SEGMENTS, part)
+        add = Call(add_segments, arrays, blocks + 1, {"BLOCK": block, "BIAS": bias}, grain=8)
         return [sums, add]
 
     def _window(self, op: Op, operands: Types, results: Types) -> tuple[Axis, Axis, int]:

@@ -39,7 +39,10 @@ SIGNATURES: Mapping[str, str] = {
 }
 
 
-def sgemm(ta: int, tb: int, m: int, n: int, k: int, alpha: float, a: Any, lda: int, b: Any, ldb: int, beta: float, c: Any, ldc: int) -> None:
+def sgemm(
+    ta: int, tb: int, m: int, n: int, k: int, alpha: float, a: Any, lda: int, b: Any, ldb: int, beta: float, c: Any,
+    ldc: int,
+) -> None:  # fmt: skip
     """c[m, n] = alpha op(a)[m, k] op(b)[k, n] + beta c, row-major, leading dimensions in elements; ``ta``, ``tb`` are
     N or T. ``alexdsl_cpu.intrinsics`` holds the compiled one."""
     raise NotImplementedError("sgemm exists in compiled kernels only")
@@ -61,11 +64,14 @@ from numba import njit
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
-    functions: Mapping[str, str] = {"exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs"}
+    functions: Mapping[str, str] = {
+        "exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",
+    }  # fmt: skip
 
     def kernel_decorator(self, annotations: Sequence[str]) -> str:
         signature = ", ".join(SIGNATURES[a] for a in annotations)
-        return f'@njit("void({signature})", nogil=True, cache=True, fastmath=FAST, error_model="numpy", boundscheck=False)'
+        options = 'nogil=True, cache=True, fastmath=FAST, error_model="numpy", boundscheck=False'
+        return f'@njit("void({signature})", {options})'
 
     def helper_decorator(self) -> str:
         return '@njit(fastmath=FAST, error_model="numpy", boundscheck=False)'

@@ -11,7 +11,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.dialect import F1, L1, Function, f32
-from alexdsl_cpu.offer import Call, Offer, extras, head_attrs, rows_of, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, rows_of, scalars, tail, with_extra
 
 BLOCK = 1024
 """Counters of a unit, four elements each."""
@@ -30,7 +30,10 @@ def draw(c0, c1, c2, c3, k0, k1):
 
 
 @kernel
-def dropout(lo: int, hi: int, slot: int, x: F1, step: L1, other: F1, y: F1, images: int, key0: int, key1: int, image: int, element: int, threshold: int, scale: float, pixels: int, *, BLOCK, MAPS, EPILOGUE: Function):
+def dropout(
+    lo: int, hi: int, slot: int, x: F1, step: L1, other: F1, y: F1, images: int, key0: int, key1: int, image: int,
+    element: int, threshold: int, scale: float, pixels: int, *, BLOCK, MAPS, EPILOGUE: Function,
+):  # fmt: skip
     """y = EPILOGUE(x scale, or 0 where the word is below the threshold); a unit is BLOCK counters of an image.
 
     ``image`` and ``element`` are the places of the first ones in the whole batch and value. Elements are counted map by
@@ -75,7 +78,7 @@ def dropout(lo: int, hi: int, slot: int, x: F1, step: L1, other: F1, y: F1, imag
 
 
 class Dropout(Offer):
-    """``dropout`` and its gradient, one kernel; an epilogue takes elementwise kinds with at most one further operand."""
+    """``dropout`` and its gradient, one kernel; an epilogue takes at most one further operand."""
 
     heads = ("dropout", "dropout_grad")
 
@@ -101,5 +104,5 @@ class Dropout(Offer):
         numbers = (*philox.key(attrs["seed"], attrs["stream"]), attrs.get("first", 0), element)
         pixels = y.shape[2] * y.shape[3] if len(y.shape) == 4 else 1
         args = (*names[:2], other, f"%{op.name}", images, *numbers, philox.dropout_threshold(attrs["p"]), scale, pixels)
-        constants = {"BLOCK": BLOCK, "MAPS": pixels > 1, "EPILOGUE": with_extra(epilogue)}
+        constants: Constants = {"BLOCK": BLOCK, "MAPS": pixels > 1, "EPILOGUE": with_extra(epilogue)}
         return [Call(dropout, args, images * -(-counters // BLOCK), constants)]

@@ -19,8 +19,11 @@ N, T = ord("N"), ord("T")
 f32 = np.float32
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def sgemm(_typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any) -> Any:  # fmt: skip
+@intrinsic
+def sgemm(
+    _typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any, lda: Any, b: Any, ldb: Any, beta: Any,
+    c: Any, ldc: Any,
+) -> Any:  # fmt: skip
     """c[m, n] = alpha op(a)[m, k] op(b)[k, n] + beta c, all row-major, leading dimensions in elements.
 
     BLAS is column-major, so it is handed the transposed product: b first, then a.
@@ -55,7 +58,7 @@ def sgemm(_typing: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a:
     return types.void(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _set_mxcsr(_typing: Any, value: Any) -> Any:
     """Load the x86 float control register of the calling thread."""
 
@@ -70,12 +73,12 @@ def _set_mxcsr(_typing: Any, value: Any) -> Any:
     return types.void(types.uint32), codegen
 
 
-@njit("void(uint32)")  # type: ignore[untyped-decorator]
+@njit("void(uint32)")
 def _load_mxcsr(value: int) -> None:
-    _set_mxcsr(value)
+    _set_mxcsr(value)  # type: ignore[call-arg]
 
 
 def flush_denormals() -> None:
     """Let the calling thread treat denormal numbers as zero (flush to zero, denormals are zero); x86 only."""
     # All exceptions masked (0x1f80), FTZ (0x8000), DAZ (0x0040).
-    _load_mxcsr(np.uint32(0x1F80 | 0x8000 | 0x0040))
+    _load_mxcsr(0x1F80 | 0x8000 | 0x0040)

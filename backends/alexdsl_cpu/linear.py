@@ -8,14 +8,16 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.dialect import F1, F2, Function, N, T, f32, sgemm
-from alexdsl_cpu.offer import Call, Offer, extras, head_attrs, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, scalars, tail, with_extra
 
 TILE = 256
 """Outputs of a unit: a product large enough for BLAS, and units enough for the cores."""
 
 
 @kernel
-def linear(lo: int, hi: int, slot: int, x: F2, weight: F2, bias: F1, other: F2, y: F2, *, TILE, BIAS, EPILOGUE: Function):
+def linear(
+    lo: int, hi: int, slot: int, x: F2, weight: F2, bias: F1, other: F2, y: F2, *, TILE, BIAS, EPILOGUE: Function,
+):  # fmt: skip
     """y = EPILOGUE(x W' + bias); a unit is a tile of outputs for the whole batch."""
     images, inputs = x.shape
     outputs = weight.shape[0]
@@ -84,11 +86,11 @@ class Linear(Offer):
         tiles = {"linear": results[0].shape[-1], "linear_input_grad": operands[0].shape[-1]}
         units = -(-tiles.get(head, operands[1].shape[1]) // TILE)
         if head == "linear_weight_grad":
-            constants = {"TILE": TILE, "BIAS": len(made) == 2}
-            return [Call(linear_weight_grad, (*names, made[0], made[-1]), units, constants)]
+            given = {"TILE": TILE, "BIAS": len(made) == 2}
+            return [Call(linear_weight_grad, (*names, made[0], made[-1]), units, given)]
         epilogue = tail(op, self.registry)
         other = names[-1] if len(epilogue.args) == 2 else made[0]
-        constants = {"TILE": TILE, "EPILOGUE": with_extra(epilogue)}
+        constants: Constants = {"TILE": TILE, "EPILOGUE": with_extra(epilogue)}
         if head == "linear_input_grad":
             return [Call(linear_input_grad, (*names[:2], other, made[0]), units, constants)]
         bias = bool(head_attrs(op)["bias"])

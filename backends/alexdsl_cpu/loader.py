@@ -21,7 +21,8 @@ def cache_folder() -> Path:
     It is named by all that compiled code depends on beside its source: Python, Numba, LLVM, NumPy, this backend's
     intrinsics, and the CPU with its features. ``ALEXDSL_CACHE`` moves it.
     """
-    base = os.environ.get("ALEXDSL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexdsl"
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.environ.get("ALEXDSL_CACHE") or Path(caches) / "alexdsl"
     folder = Path(base) / "kernels" / _machine()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)

@@ -8,10 +8,23 @@ from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Attrs, Op
 from alexdsl.ir.kernels import Scalar, kernel
 from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import pool_axes
 from alexdsl_cpu.dialect import CPU, F1, F2, F4, U4, Function, f32
 from alexdsl_cpu.maxpool import index_type, max_row, max_row_grad, pool_constants
-from alexdsl_cpu.offer import Call, Constants, Offer, extras, padded, per_worker, retyped, scalars, tail, with_extra
+from alexdsl_cpu.offer import (
+    Args,
+    Call,
+    Constants,
+    Offer,
+    extras,
+    padded,
+    per_worker,
+    retyped,
+    scalars,
+    tail,
+    with_extra,
+)
 
 STRIP = 8
 """Pixels whose squares are made before they are read: a sum of neighbours that reads what was just written waits."""
@@ -40,7 +53,10 @@ def lrn_pixels(x: F2, y: F2, squares: F2, *, SIZE, BEFORE, FIRST, ALPHA, K, POWE
 
 
 @kernel
-def lrn_grad_pixels(dy: F2, x: F2, other: F2, dx: F2, squares: F2, terms: F2, *, SIZE, BEFORE, FIRST, PART, ALPHA, K, FACTOR, POWER: Function, EPILOGUE: Function):
+def lrn_grad_pixels(
+    dy: F2, x: F2, other: F2, dx: F2, squares: F2, terms: F2, *, SIZE, BEFORE, FIRST, PART, ALPHA, K, FACTOR,
+    POWER: Function, EPILOGUE: Function,
+):  # fmt: skip
     """dx = EPILOGUE(the gradient): every channel's own part, less what its neighbours' strengths owe to it."""
     pixels, channels = x.shape
     strip, after = squares.shape[0], SIZE - 1 - BEFORE
@@ -83,7 +99,10 @@ def zeros(work: F1):
 
 
 @kernel
-def lrn(lo: int, hi: int, slot: int, x: F4, y: F4, work: F1, share: int, *, BLOCK, STRIP, SIZE, BEFORE, FIRST, ALPHA, K, POWER: Function):
+def lrn(
+    lo: int, hi: int, slot: int, x: F4, y: F4, work: F1, share: int, *, BLOCK, STRIP, SIZE, BEFORE, FIRST, ALPHA, K,
+    POWER: Function,
+):  # fmt: skip
     """y = x / (k + alpha S) ** beta; a unit is a block of pixels."""
     channels, pixels = x.shape[3], x.shape[0] * x.shape[1] * x.shape[2]
     wide = channels + SIZE - 1
@@ -97,7 +116,10 @@ def lrn(lo: int, hi: int, slot: int, x: F4, y: F4, work: F1, share: int, *, BLOC
 
 
 @kernel
-def lrn_grad(lo: int, hi: int, slot: int, dy: F4, x: F4, other: F4, dx: F4, work: F1, share: int, *, BLOCK, STRIP, SIZE, BEFORE, FIRST, PART, ALPHA, K, FACTOR, POWER: Function, EPILOGUE: Function):
+def lrn_grad(
+    lo: int, hi: int, slot: int, dy: F4, x: F4, other: F4, dx: F4, work: F1, share: int, *, BLOCK, STRIP, SIZE,
+    BEFORE, FIRST, PART, ALPHA, K, FACTOR, POWER: Function, EPILOGUE: Function,
+):  # fmt: skip
     """dx = EPILOGUE(lrn's gradient); a unit is a block of pixels."""
     channels, pixels = x.shape[3], x.shape[0] * x.shape[1] * x.shape[2]
     wide = channels + SIZE - 1
@@ -113,7 +135,10 @@ def lrn_grad(lo: int, hi: int, slot: int, dy: F4, x: F4, other: F4, dx: F4, work
 
 
 @kernel
-def lrn_maxpool(lo: int, hi: int, slot: int, x: F4, y: F4, index: U4, work: F1, share: int, *, STRIP, SIZE, BEFORE, FIRST, ALPHA, K, POWER: Function, KH, KW, SH, SW, TOP, LEFT):
+def lrn_maxpool(
+    lo: int, hi: int, slot: int, x: F4, y: F4, index: U4, work: F1, share: int, *, STRIP, SIZE, BEFORE, FIRST, ALPHA,
+    K, POWER: Function, KH, KW, SH, SW, TOP, LEFT,
+):  # fmt: skip
     """Max pooling of the normalised maps, which only the worker's scratch ever holds; a unit is an image."""
     height, width, channels = x.shape[1:]
     wide, own = channels + SIZE - 1, y.shape[3]
@@ -128,7 +153,10 @@ def lrn_maxpool(lo: int, hi: int, slot: int, x: F4, y: F4, index: U4, work: F1, 
 
 
 @kernel
-def maxpool_grad_lrn_grad(lo: int, hi: int, slot: int, dy: F4, index: U4, x: F4, other: F4, dx: F4, work: F1, share: int, *, STRIP, SIZE, BEFORE, FIRST, PART, ALPHA, K, FACTOR, POWER: Function, EPILOGUE: Function, KH, KW, SH, SW, TOP, LEFT):
+def maxpool_grad_lrn_grad(
+    lo: int, hi: int, slot: int, dy: F4, index: U4, x: F4, other: F4, dx: F4, work: F1, share: int, *, STRIP, SIZE,
+    BEFORE, FIRST, PART, ALPHA, K, FACTOR, POWER: Function, EPILOGUE: Function, KH, KW, SH, SW, TOP, LEFT,
+):  # fmt: skip
     """dx = EPILOGUE(lrn's gradient of what the pixels won); a unit is a row of pixels."""
     height, width, channels = x.shape[1:]
     wide, own = channels + SIZE - 1, dy.shape[3]
@@ -145,7 +173,7 @@ def maxpool_grad_lrn_grad(lo: int, hi: int, slot: int, dy: F4, index: U4, x: F4,
 
 def power(beta: float) -> Scalar:
     """s ** -beta, by square roots where they do."""
-    roots = {0.5: "math.sqrt(s)", 0.75: "math.sqrt(s * math.sqrt(s))", 1.0: "s", 1.5: "(s * math.sqrt(s))", 2.0: "(s * s)"}
+    roots = {0.5: "math.sqrt(s)", 0.75: "math.sqrt(s * math.sqrt(s))", 1.0: "s"}
     if beta in roots:
         return Scalar(("s",), (), f"{CPU.number(1.0)} / {roots[beta]}")
     return Scalar(("s",), (), f"math.exp({CPU.number(-beta)} * math.log(s))")
@@ -183,7 +211,7 @@ class Lrn(Offer):
         won = operands[0].shape[1] * x.shape[3] if op.kind.startswith("maxpool_grad") else 0
         return padded(2 * squares + won)
 
-    def _input(self, op: Op, operands: Types):  # type: ignore[no-untyped-def]
+    def _input(self, op: Op, operands: Types) -> TensorType:
         return operands[{"lrn": 0, "lrn_grad": 1, "maxpool_grad": 2}[op.kind.split("+")[0]]]
 
     def _attrs(self, op: Op) -> Attrs:
@@ -217,7 +245,7 @@ class Lrn(Offer):
         factor = 2 * alpha * float(attrs["beta"])
         constants = {**constants, "PART": towers > 1, "FACTOR": factor, "EPILOGUE": with_extra(epilogue)}
         own = names[: 3 if pooled else 2]
-        args = (*own, names[-1] if len(epilogue.args) == 2 else made[0], *made, *scratch)
+        args: Args = (*own, names[-1] if len(epilogue.args) == 2 else made[0], *made, *scratch)
         if not pooled:
             return [Call(lrn_grad, args, blocks, {**constants, "BLOCK": BLOCK}, grain=4)]
         window = pool_constants(*pool_axes(x.shape, op.attrs["steps"][0]["attrs"]))

@@ -77,7 +77,10 @@ def maxpool(lo: int, hi: int, slot: int, x: F4, y: F4, index: U4, *, KH, KW, SH,
 
 
 @kernel
-def maxpool_grad(lo: int, hi: int, slot: int, dy: F4, index: U4, other: F4, dx: F4, *, EPILOGUE: Function, KH, KW, SH, SW, TOP, LEFT):
+def maxpool_grad(
+    lo: int, hi: int, slot: int, dy: F4, index: U4, other: F4, dx: F4, *, EPILOGUE: Function, KH, KW, SH, SW, TOP,
+    LEFT,
+):  # fmt: skip
     """dx = EPILOGUE(what the pixel won); a unit is a row of pixels."""
     height, width, channels = dx.shape[1:]
     for unit in range(lo, hi):

@@ -1,4 +1,4 @@
-"""What a CPU kernel file offers: which ops and fusions, in which layouts, with which strategies, and how they are called."""
+"""What a CPU kernel file offers: ops and fusions, their layouts and strategies, and how kernels are called."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import CPU
 
 Constants: TypeAlias = Mapping[str, int | float | bool | Scalar]
+Args: TypeAlias = Sequence[str | int | float]
 
 MAPS = "nhwc"
 """The layout of maps: channels last, so that all channels of a pixel are one run in memory."""
@@ -49,7 +50,7 @@ class Call:
     """
 
     function: KernelFunction
-    args: Sequence[str | int | float]
+    args: Args
     units: int
     constants: Constants = field(default_factory=dict)
     grain: int = 1
@@ -65,7 +66,7 @@ class _Retyped(KernelFunction):
         object.__setattr__(self, "_given", function.parameters)
 
     @property
-    def parameters(self) -> Sequence[tuple[str, str]]:  # type: ignore[override]
+    def parameters(self) -> Sequence[tuple[str, str]]:
         types: Mapping[str, str] = self.__dict__["_types"]
         return [(name, types.get(name, given)) for name, given in self.__dict__["_given"]]
 

@@ -87,7 +87,8 @@ class CpuExecutable:
             try:
                 workers.run(step.function, step.args, step.units, step.grain)
             except Exception as error:
-                raise RuntimeError(f"{step.op.layer} ({step.op.location}), kernel of '{step.op.kind}': {error}") from error
+                where = f"{step.op.layer} ({step.op.location}), kernel of '{step.op.kind}'"
+                raise RuntimeError(f"{where}: {error}") from error
 
     def read(self, value: str) -> Array:
         return logical(self._views[value], self.program.type(value)).copy()

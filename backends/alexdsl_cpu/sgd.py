@@ -14,7 +14,10 @@ BLOCK = 4096
 
 
 @kernel
-def sgd(lo: int, hi: int, slot: int, weight: F1, velocity: F1, grad: F1, rate: F1, lr: float, decay: float, momentum: float, *, BLOCK, INSIDE):
+def sgd(
+    lo: int, hi: int, slot: int, weight: F1, velocity: F1, grad: F1, rate: F1, lr: float, decay: float,
+    momentum: float, *, BLOCK, INSIDE,
+):  # fmt: skip
     """v = momentum v - lr (decay w + g), w += v; or, outside: v = momentum v + g + decay w, w -= lr v."""
     step = lr * rate[0]
     first, last = lo * BLOCK, min(hi * BLOCK, weight.size)

@@ -10,7 +10,7 @@ from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import Registry, Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import F1
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical, rows_of
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical
 
 BLOCK = 4096
 
@@ -101,7 +101,9 @@ def inner(type: TensorType, axis: int) -> int:
     return prod(physical(type)[_place(type, axis) + 1 :])
 
 
-def moved(x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0) -> Call:
+def moved(
+    x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0,
+) -> Call:  # fmt: skip
     """Copy a block along an axis; the whole where there is none."""
     if axis is None:
         rows = source.shape[0] if source.shape else 1

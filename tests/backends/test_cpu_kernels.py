@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from alexdsl_cpu import backend as make_backend
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,6 @@ from alexdsl.passes.fuse import fuse
 from alexdsl.passes.layout import layout
 from alexdsl.passes.memory import plan_memory
 from alexdsl.passes.schedule import schedule
-from alexdsl_cpu import backend as make_backend
 from tests.layers.samples import REGISTRY, SAMPLES, STEP, Sample, Tape
 
 DEVICE = "host"
@@ -115,7 +115,7 @@ def close(found: Array, expected: Array, tolerance: float) -> None:
         np.testing.assert_array_equal(found, expected)
         return
     assert np.isfinite(found).all()
-    error, norm = np.linalg.norm(found.astype(np.float64) - expected), np.linalg.norm(expected)
+    error, norm = (float(np.linalg.norm(a)) for a in (found.astype(np.float64) - expected, expected))
     assert error <= tolerance * max(norm, 1e-3), f"relative error {error / norm:.2g}"
 
 
@@ -125,7 +125,9 @@ def one_op(op: Op, types: Mapping[str, TensorType], registry: Registry = REGISTR
     return Chain((op,), {name: types[name] for name in dict.fromkeys(op.operands)}, weights, registry=registry)
 
 
-def one_tower(op: Op, types: Mapping[str, TensorType], arrays: Mapping[str, Array]) -> tuple[Op, dict[str, TensorType], dict[str, Array]]:  # fmt: skip
+def one_tower(
+    op: Op, types: Mapping[str, TensorType], arrays: Mapping[str, Array],
+) -> tuple[Op, dict[str, TensorType], dict[str, Array]]:  # fmt: skip
     """The last tower's share of an op, as placing makes it."""
     towers = op.attrs.get("towers", 1)
     given = {name: types[name] for name in op.operands}
@@ -333,6 +335,7 @@ EXAMPLES = settings(
 )
 # Kernels of these windows are compiled for the samples anyway; sizes are arguments.
 WINDOWS = [s for s in SAMPLES if s.kind in ("conv", "maxpool", "avgpool") and s.towers == 1]
+LRNS = [s for s in SAMPLES if s.kind == "lrn" and s.towers == 1]
 
 
 @EXAMPLES
@@ -352,7 +355,7 @@ def test_windows_of_any_shape(window: Sample, shape: tuple[int, ...], maps: int)
 
 
 @EXAMPLES
-@given(st.sampled_from([s for s in SAMPLES if s.kind == "lrn" and s.towers == 1]), st.tuples(*(st.integers(1, most) for most in (3, 70, 9, 9))))  # fmt: skip
+@given(st.sampled_from(LRNS), st.tuples(*(st.integers(1, most) for most in (3, 70, 9, 9))))
 def test_lrn_of_any_shape(window: Sample, shape: tuple[int, ...]) -> None:
     check_layer(Sample("lrn", window.given, (shape,)))
 

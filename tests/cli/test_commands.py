@@ -17,7 +17,7 @@ HEAVY = ("numba", "scipy", "llvmlite", "torch")
 
 def imported(code: str) -> list[str]:
     """Which of the heavy packages a fresh Python has imported after ``code``, written to stderr by it."""
-    probe = f"import sys\n{code}\nprint([n for n in {HEAVY + ('numpy',)!r} if n in sys.modules], file=sys.stderr)"
+    probe = f"import sys\n{code}\nprint([n for n in {(*HEAVY, 'numpy')!r} if n in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     found: list[str] = json.loads(done.stderr.strip().splitlines()[-1].replace("'", '"'))
     return found

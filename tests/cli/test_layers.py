@@ -36,7 +36,7 @@ def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
     for group, kinds in GROUPS.items():
         assert group in lines
         for name in kinds:
-            assert any(line.startswith(f"  {name} ") or line.startswith(f"  {name},") for line in lines)
+            assert any(line.startswith((f"  {name} ", f"  {name},")) for line in lines)
     assert any("top1, top5" in line for line in lines)
     assert max(map(len, lines)) <= 80
 

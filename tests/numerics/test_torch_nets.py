@@ -41,10 +41,8 @@ def alexnet(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     x = f.max_pool2d(lrn(conv("conv2", x, padding=2, groups=2)), 3, 2)
     x = conv("conv3", x, padding=1)
     x = conv("conv4", x, padding=1, groups=2)
-    x = f.max_pool2d(conv("conv5", x, padding=1, groups=2), 3, 2).flatten(1)
-    x = torch.relu(f.linear(x, w["fc6.weight"], w["fc6.bias"]))
-    x = torch.relu(f.linear(x, w["fc7.weight"], w["fc7.bias"]))
-    return f.linear(x, w["fc8.weight"], w["fc8.bias"])
+    x = f.max_pool2d(conv("conv5", x, padding=1, groups=2), 3, 2)
+    return classifier(w, x)
 
 
 def caffenet(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
@@ -60,15 +58,57 @@ def caffenet(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     x = norm(f.max_pool2d(conv("conv2", x, padding=2, groups=2), 3, 2))
     x = conv("conv3", x, padding=1)
     x = conv("conv4", x, padding=1, groups=2)
-    x = f.max_pool2d(conv("conv5", x, padding=1, groups=2), 3, 2).flatten(1)
-    x = torch.relu(f.linear(x, w["fc6.weight"], w["fc6.bias"]))
+    x = f.max_pool2d(conv("conv5", x, padding=1, groups=2), 3, 2)
+    return classifier(w, x)
+
+
+def vgg_a(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    f = nn.functional
+    for name, pools in (("1_1", 1), ("2_1", 1), ("3_1", 0), ("3_2", 1), ("4_1", 0), ("4_2", 1), ("5_1", 0), ("5_2", 1)):
+        x = torch.relu(f.conv2d(x, w[f"conv{name}.weight"], w[f"conv{name}.bias"], padding=1))
+        x = f.max_pool2d(x, 2) if pools else x
+    return classifier(w, x)
+
+
+def classifier(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    f = nn.functional
+    x = torch.relu(f.linear(x.flatten(1), w["fc6.weight"], w["fc6.bias"]))
     x = torch.relu(f.linear(x, w["fc7.weight"], w["fc7.bias"]))
     return f.linear(x, w["fc8.weight"], w["fc8.bias"])
 
 
-NETS: dict[str, tuple[str, Net, int]] = {
-    "lenet5": ("specs/lenet5.net", lenet5, 8),
-    "alexnet": ("specs/alexnet.net", alexnet, 2),
+def resnet_18(w: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    f = nn.functional
+
+    def cbn(name: str, x: torch.Tensor, stride: int = 1) -> torch.Tensor:
+        weight = w[f"{name}.conv.weight"]
+        x = f.conv2d(x, weight, stride=stride, padding=(weight.shape[-1] - 1) // 2)
+        return norm(f"{name}.batch_norm", x)
+
+    def norm(name: str, x: torch.Tensor) -> torch.Tensor:
+        running = w.get(f"{name}.mean"), w.get(f"{name}.variance")
+        return f.batch_norm(x, *running, w[f"{name}.weight"], w[f"{name}.bias"], training=running[0] is None)
+
+    x = torch.relu(norm("stem.batch_norm", f.conv2d(x, w["stem.weight"], stride=2, padding=3)))
+    x = f.max_pool2d(x, 3, 2, padding=1)
+    for stage in range(1, 5):
+        blocks = ("same_block", "same_block_2") if stage == 1 else ("down_block", "same_block")
+        for block in blocks:
+            name = f"stage{stage}.{block}"
+            down = block == "down_block"
+            short = cbn(f"{name}.short.cbn", x, 2) if down else x
+            main = torch.relu(cbn(f"{name}.main.cbn", x, 2 if down else 1))
+            x = torch.relu(cbn(f"{name}.main.cbn_2", main) + short)
+    return f.linear(x.mean((2, 3)), w["fc.weight"], w["fc.bias"])
+
+
+SMALL = {"data.crop": "64", "data.resize": "shorter_side(64)"}
+NETS: dict[str, tuple[str, Net, int, dict[str, str]]] = {
+    "lenet5": ("specs/lenet5.net", lenet5, 8, {}),
+    "alexnet": ("specs/alexnet.net", alexnet, 2, {}),
+    "caffenet": ("specs/caffenet.net", caffenet, 2, {}),
+    "vgg-a at 64x64": ("specs/vgg-a.net", vgg_a, 2, SMALL),
+    "resnet-18 at 64x64": ("specs/resnet-18.net", resnet_18, 4, SMALL),
 }
 
 
@@ -85,8 +125,8 @@ def relative(found: np.ndarray, right: np.ndarray) -> float:
 
 @pytest.fixture(scope="module", params=list(NETS))
 def case(request: pytest.FixtureRequest) -> tuple[Program, Net]:
-    path, net, batch = NETS[request.param]
-    spec = alexdsl.load(path, set={"data.classes": "10"})
+    path, net, batch, changes = NETS[request.param]
+    spec = alexdsl.load(path, set={"data.classes": "10", **changes})
     program = alexdsl.compile(spec, "cpu", batch=batch, seed=3)
     random = np.random.default_rng(2)
     for name in program.weights:
@@ -107,8 +147,13 @@ def torch_gradients(program: Program, net: Net, dtype: torch.dtype) -> tuple[np.
 
 def test_logits_agree(case: tuple[Program, Net]) -> None:
     program, net = case
-    logits, _, _ = torch_gradients(program, net, torch.float32)
-    assert relative(program.predict(batch_for(program)[0]), logits) < 1e-4
+    images, _ = batch_for(program)
+    if any(name.endswith(".mean") for name in program.state):
+        program.step(*batch_for(program), rate=0.0)  # so that the running statistics are no more the first ones
+    arrays = {**program.weights, **{n: a for n, a in program.state.items() if not n.endswith("velocity")}}
+    with torch.no_grad():
+        logits = net({n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}, torch.from_numpy(images))
+    assert relative(program.predict(images), logits.numpy()) < 1e-4
 
 
 def test_every_gradient_is_as_exact_as_pytorchs(case: tuple[Program, Net]) -> None:

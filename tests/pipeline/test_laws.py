@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
-from alexdsl.ir.graph import Graph, Op, Result
+from alexdsl.ir.graph import Graph, Op, Result, prune
 from alexdsl.ir.interpreter import Outcome, interpret
 from alexdsl.ir.protocol import Array, ShapeError
 from alexdsl.ir.verify import verify
@@ -15,7 +15,7 @@ from alexdsl.passes.fuse import fuse
 from alexdsl.passes.pipeline import PIPELINE, Options, at_stage, run_passes
 from alexdsl.passes.save import save
 from tests.pipeline.example_backend import ExampleBackend
-from tests.pipeline.nets import NETS, REGISTRY, arrays, bound, on_one_device
+from tests.pipeline.nets import AWKWARD, NETS, REGISTRY, arrays, bound, on_one_device
 
 MODES = ("train", "gradients", "predict")
 
@@ -48,7 +48,8 @@ def test_passes_keep_outputs_gradients_and_updates(net: str, mode: str) -> None:
         outputs |= outcome.outputs
         updates |= outcome.updates
         assert set(stage.outputs) >= set(graph.outputs)
-    trained = [op for op in graph if op.kind == "parameter" and op.attrs["lr"]]
+    above_loss = prune(graph.with_ops(graph.ops, outputs={"loss": graph.outputs["loss"]}))
+    trained = [op for op in above_loss if op.kind == "parameter" and op.attrs["lr"]]
     if mode == "gradients":
         assert {f"{op.name}.grad" for op in trained} <= set(outputs)
     if mode == "train":
@@ -57,7 +58,7 @@ def test_passes_keep_outputs_gradients_and_updates(net: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("net", ["alexnet", "shared"])
+@pytest.mark.parametrize("net", ["alexnet", "shared", "shared_bn_towers"])
 def test_one_device_computes_the_same_bits_as_many(net: str, mode: str) -> None:
     graph = bound(NETS[net])
     given = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays(graph).items()}
@@ -111,8 +112,9 @@ def test_recomputing_gives_the_same_numbers_in_no_more_memory(net: str, mode: st
     a, b = (interpret(g, REGISTRY, given) for g in (stored, again))
     for name, value in {**a.outputs, **a.updates}.items():
         np.testing.assert_array_equal(value, {**b.outputs, **b.updates}[name])
-    for device, size in stored.attrs["arenas"].items():
-        assert again.attrs["arenas"][device] <= size
+    if net not in AWKWARD:
+        for device, size in stored.attrs["arenas"].items():
+            assert again.attrs["arenas"][device] <= size
     if net == "shared":
         assert sum(again.attrs["arenas"].values()) < sum(stored.attrs["arenas"].values())
 

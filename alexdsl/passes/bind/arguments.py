@@ -11,15 +11,9 @@ from alexdsl.ir.parameters import REQUIRED, CallValue, Init, Mismatch, Optional,
 from alexdsl.ir.protocol import Initialiser
 from alexdsl.language.diagnostics import Diagnostics, suggest
 from alexdsl.language.span import Span
-from alexdsl.passes.bind.values import Tree, Unusable, Value, show
+from alexdsl.passes.bind.values import BROKEN, Given, Text, Tree, Unusable, Value, show_given
 
-
-@dataclass(frozen=True)
-class Given:
-    """One argument as evaluated, and where it stands."""
-
-    value: Value
-    span: Span
+__all__ = ["Arguments", "Given", "takes_initialiser"]
 
 
 @dataclass
@@ -42,28 +36,30 @@ class Arguments:
 
         ``extra`` are names that the caller handles itself. Raises Unusable when something did not fit.
         """
-        failed = False
         known = {p.name: p for p in parameters}
-        for name, argument in given.items():
-            if name not in known and name not in extra:
-                failed = True
-                self.unknown(kind, name, [*known, *extra], argument.span)
+        # A misspelt argument counts as given: that it is missing needs no second message.
+        meant = {
+            self.unknown(kind, name, [*known, *extra], argument.name_span or argument.span)
+            for name, argument in given.items()
+            if name not in known and name not in extra
+        }
+        failed = bool(meant)
         attrs: dict[str, Attr] = {}
         for parameter in parameters:
             argument = given.get(parameter.name) or defaults.get(parameter.name)
-            if argument is None:
-                if parameter.default is REQUIRED:
+            if argument is not None:
+                try:
+                    attrs[parameter.name] = self.accept(parameter, argument, kind)
+                except Unusable:
                     failed = True
-                    doc = f", {parameter.doc}" if parameter.doc else ""
-                    hint = f"{parameter.name} is {parameter.type}{doc}"
-                    self.diagnostics.error(span, f"{kind} needs '{parameter.name}'", hint=hint)
-                else:
-                    attrs[parameter.name] = parameter.default
-                continue
-            try:
-                attrs[parameter.name] = self.accept(parameter, argument, kind)
-            except Unusable:
+            elif parameter.default is not REQUIRED:
+                attrs[parameter.name] = parameter.default
+            elif parameter.name not in meant:
                 failed = True
+                doc = f" ({parameter.doc})" if parameter.doc else ""
+                self.diagnostics.error(
+                    span, f"{kind} needs '{parameter.name}'{doc}", hint=f"{parameter.name} is {parameter.type}"
+                )
         if failed:
             raise Unusable
         return attrs
@@ -71,22 +67,29 @@ class Arguments:
     def accept(self, parameter: Parameter, argument: Given, kind: str) -> Attr:
         """One argument as an attribute. Raises Unusable."""
         value = argument.value
+        if value is BROKEN:
+            raise Unusable
         if takes_initialiser(parameter):
             value = self._initialiser(value, argument.span)
         try:
             return parameter.type.accept(value)
         except Mismatch as error:
-            near = suggest(value, parameter.type.words) if isinstance(value, str) else None
+            word = value.value if isinstance(value, Text) else value
+            near = suggest(word, parameter.type.words) if isinstance(word, str) else None
             hint = f"did you mean '{near}'?" if near else None
-            message = f"{parameter.name} of {kind} {error}, not {show(value)}"
-            self.diagnostics.error(argument.span, message, hint=hint)
+            if isinstance(value, Text) and value.value in parameter.type.words:
+                hint = f"words stand without quotes: {value.value}"
+            # A value out of range is in the message already.
+            found = "" if "out of range" in str(error) else f", not {show_given(argument)}"
+            self.diagnostics.error(argument.span, f"{parameter.name} of {kind} {error}{found}", hint=hint)
             raise Unusable from None
 
-    def unknown(self, kind: str, name: str, known: Sequence[str], span: Span) -> None:
-        """Report an argument that the kind does not have."""
+    def unknown(self, kind: str, name: str, known: Sequence[str], span: Span) -> str | None:
+        """Report an argument that the kind does not have. Returns the one that was probably meant."""
         near = suggest(name, known)
         hint = f"did you mean '{near}'?" if near else f"{kind} takes {', '.join(known) or 'no arguments'}"
         self.diagnostics.error(span, f"{kind} has no '{name}'", hint=hint)
+        return near
 
     def _initialiser(self, value: Value, span: Span) -> Any:
         """A number as it is; ``he`` or ``normal(0.01)`` bound to its declaration."""
@@ -103,23 +106,23 @@ class Arguments:
 
     def bind_tree(self, kind: str, parameters: Sequence[Parameter], tree: Tree) -> dict[str, Attr]:
         """The attributes of a call used as a value; its first argument may be positional."""
-        if len(tree.args) > 1:
-            self.too_many(kind, parameters, tree.span)
-            raise Unusable
-        given = {name: Given(value, tree.span) for name, value in tree.named.items()}
+        given = dict(tree.named)
         if tree.args:
-            if not parameters or parameters[0].name in given:
-                self.too_many(kind, parameters, tree.span)
+            if len(tree.args) > 1 or not parameters or parameters[0].name in given:
+                self.too_many(kind, parameters, tree.args[-1].span)
                 raise Unusable
-            given[parameters[0].name] = Given(tree.args[0], tree.span)
+            given[parameters[0].name] = tree.args[0]
         return self.bind(kind, parameters, given, {}, tree.span)
 
     def too_many(self, kind: str, parameters: Sequence[Parameter], span: Span) -> None:
         """Report positional arguments beyond the first."""
-        first = f"only its first argument, '{parameters[0].name}', may stand without a name" if parameters else "it takes none"
-        named = ", ".join(f"{p.name} = ..." for p in parameters[1:4])
-        hint = f"name the others: {named}" if named else None
-        self.diagnostics.error(span, f"too many arguments without a name for {kind}: {first}", hint=hint)
+        if not parameters:
+            self.diagnostics.error(span, f"{kind} takes no arguments")
+            return
+        first = parameters[0].name
+        names = ", ".join(p.name for p in parameters[1:])
+        message = f"only '{first}', the first argument of {kind}, may stand without a name"
+        self.diagnostics.error(span, message, hint=f"{kind} also takes {names}" if names else None)
 
 
 def takes_initialiser(parameter: Parameter) -> bool:
