@@ -1,8 +1,8 @@
 """alexdsl: a small language for neural networks, compiled to Numba kernels.
 
-    spec = alexdsl.load("specs/alexnet.net")
-    program = alexdsl.compile(spec, batch=32)
-    metrics = program.step(images, labels)
+spec = alexdsl.load("specs/alexnet.net")
+program = alexdsl.compile(spec, batch=32)
+metrics = program.step(images, labels)
 """
 
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ from alexdsl.registry import backend as find_backend
 from alexdsl.spec import Spec, from_source
 
 Floats = NDArray[np.float32]
+
+DRAWN_AT_ONCE = 1 << 18
+"""First weights that a thread draws in one go: 2 MiB of float64."""
 
 
 class Weights(MutableMapping[str, Array]):
@@ -72,7 +78,15 @@ class Program:
 
     home = "train"
 
-    def __init__(self, spec: Spec, backend: Backend, *, threads: int | None = None, save: str = "store", progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        backend: Backend,
+        *,
+        threads: int | None = None,
+        save: str = "store",
+        progress: Progress = silent,
+    ) -> None:
         self.spec, self.backend = spec, backend
         self.batch: int = spec.graph.attrs["batch"]
         self._threads, self._save, self._progress = threads, save, progress
@@ -127,20 +141,29 @@ class Program:
         return self._loaded[mode]
 
     def _initialise(self, graph: Graph, executable: Executable) -> None:
-        """First values, drawn for the whole weight whatever the placement."""
+        """First values, drawn by the element's place in the whole weight whatever the placement; by runs of rows, so
+        that little memory is needed beside the arena, and by several threads."""
+        runs = []
         for kind in ("parameter", "state"):
             for name, parts in leaves(graph, kind).items():
-                attrs = parts[0].attrs
-                if "init" not in attrs:
+                if "init" not in parts[0].attrs:
                     continue
-                self._progress(f"{name} starts")
-                first, *rest = graph.type(parts[0].name).shape
-                shape = (first * len(parts), *rest)
-                start = {k: v for k, v in attrs["init"].items() if k != "kind"}
-                initialiser = self.registry.initialisers[attrs["init"]["kind"]]
-                values = initialiser.values(shape, attrs.get("fans", (1, 1)), start, Draws(self.spec.seed, name))
-                for op, part in zip(parts, np.split(values, len(parts)), strict=True):
-                    executable.write(op.name, part)
+                for tower, op in enumerate(parts):
+                    rows = graph.type(op.name).shape[0]
+                    some = max(1, DRAWN_AT_ONCE * rows // graph.type(op.name).elements)
+                    runs += [(name, op, tower * rows, row, min(some, rows - row)) for row in range(0, rows, some)]
+
+        def draw(name: str, op: Op, before: int, row: int, rows: int) -> None:
+            rest = graph.type(op.name).shape[1:]
+            draws = Draws(self.spec.seed, name, (before + row) * prod(rest))
+            initialiser = self.registry.initialisers[op.attrs["init"]["kind"]]
+            attrs = {k: v for k, v in op.attrs["init"].items() if k != "kind"}
+            values = initialiser.values((rows, *rest), op.attrs.get("fans", (1, 1)), attrs, draws)
+            executable.write(op.name, values, row)
+
+        self._progress("first weights")
+        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(lambda run: draw(*run), runs))
 
     def _feed(self, mode: str, executable: Executable, images: Array, labels: Array | None, rate: float) -> None:
         given: dict[str, Array] = {
@@ -161,7 +184,7 @@ class Program:
         return images
 
     def evaluate(self, images: Array, labels: Array | None = None) -> dict[str, Array]:
-        """The outputs of prediction for at most a batch of images: ``logits`` for each, ``loss`` and metrics as means."""
+        """The outputs of prediction for up to a batch of images: ``logits`` for each, loss and metrics as means."""
         images = self._checked(images)
         count = len(images)
         if not 1 <= count <= self.batch:

@@ -25,7 +25,7 @@ def registry() -> Registry:
 
 
 def backend(name: str) -> Backend:
-    """The installed backend called ``name``; getting it compiles nothing. Raises LookupError listing the installed ones."""
+    """The installed backend called ``name``; getting it compiles nothing. Raises LookupError with the known ones."""
     points = {point.name: point for point in entry_points(group="alexdsl.backends")}
     if name not in points:
         raise LookupError(f"there is no backend '{name}'; installed: {', '.join(sorted(points))}")

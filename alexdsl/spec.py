@@ -67,7 +67,9 @@ def load(path: str | Path, *, set: Mapping[str, str] | None = None, seed: int = 
     return from_source(read_source(path), path, set or {}, seed)
 
 
-def from_source(source: Source, path: Path | None = None, overrides: Mapping[str, str] | None = None, seed: int = 0) -> Spec:
+def from_source(
+    source: Source, path: Path | None = None, overrides: Mapping[str, str] | None = None, seed: int = 0
+) -> Spec:
     """A spec from a text; see ``load``."""
     overrides = dict(overrides or {})
     file: File = parse(source)

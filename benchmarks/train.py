@@ -43,7 +43,10 @@ def main() -> int:
         missed = ratio < bar
         failed |= missed
         row = " ".join(f"{speed.get(f'torch {layout}', float('nan')):>11.1f}" for layout in ("nchw", "nhwc"))
-        print(f"{batch:>6} {speed['alexdsl']:>9.1f} {row} {ratio:>7.2f} {bar:>5.2f}{'  MISSED' if missed else ''}", flush=True)
+        print(
+            f"{batch:>6} {speed['alexdsl']:>9.1f} {row} {ratio:>7.2f} {bar:>5.2f}{'  MISSED' if missed else ''}",
+            flush=True,
+        )
     return int(failed)
 
 

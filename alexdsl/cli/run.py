@@ -34,10 +34,20 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", metavar="N", type=int, help="train this many steps, whatever the spec says")
     command.add_argument("--epochs", metavar="N", type=int, help="train this many epochs, whatever the spec says")
     command.add_argument("--device", metavar="D", default="auto", help="auto, cpu (default: auto)")
-    command.add_argument("--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cpu,gpu1=cpu")
+    command.add_argument(
+        "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cpu,gpu1=cpu"
+    )
     command.add_argument("--seed", metavar="N", type=int, default=None, help="seed of every random number (default: 0)")
-    command.add_argument("--save-every", metavar="N", type=int, default=500, help="steps between checkpoints, beside those at validations")
-    command.add_argument("--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one")
+    command.add_argument(
+        "--save-every",
+        metavar="N",
+        type=int,
+        default=500,
+        help="steps between checkpoints, beside those at validations",
+    )
+    command.add_argument(
+        "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
+    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,9 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     if spec.data is None:
         raise InputError(f"{spec.source.name} has no data block, so there is nothing to train on")
     if not spec.bound.has_solver:
-        raise InputError(f"{spec.source.name} has no solver block: add one, such as solver sgd {{ lr = 0.01, epochs = 10 }}")
+        raise InputError(
+            f"{spec.source.name} has no solver block: add one, such as solver sgd {{ lr = 0.01, epochs = 10 }}"
+        )
     resolved = resolve(spec.data)
     if resolved.notice and job.folder is None:
         show.note(resolved.notice)
@@ -125,7 +137,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
 
 
 def _job(args: argparse.Namespace) -> Job:
-    from alexdsl.train.folder import RunError, RunFolder
+    from alexdsl.train.folder import RunError
 
     for name in ("steps", "epochs", "save_every"):
         value = getattr(args, name)
@@ -161,7 +173,9 @@ def _resumed(args: argparse.Namespace) -> Job:
     from alexdsl.train.folder import RunFolder
 
     if args.spec is not None or args.seed is not None or args.out is not None:
-        raise InputError("--resume takes the spec, seed and folder from the run itself: leave SPEC, --seed and --out out")
+        raise InputError(
+            "--resume takes the spec, seed and folder from the run itself: leave SPEC, --seed and --out out"
+        )
     folder = RunFolder.open(Path(args.resume)) if args.resume else RunFolder.newest(RUNS)
     facts = folder.facts
     changed = overrides(args.set)
@@ -187,7 +201,10 @@ def _backend(args: argparse.Namespace) -> str:
             asked.add(device)
     if asked - {"cpu"}:
         wrong = sorted(asked - {"cpu"})[0]
-        raise InputError(f"device '{wrong}' is not built yet: this version runs on cpu (logical devices such as gpu0 are parts of it)")
+        raise InputError(
+            f"device '{wrong}' is not built yet: this version runs on cpu, "
+            "of which logical devices such as gpu0 are parts"
+        )
     return "cpu"
 
 
@@ -207,7 +224,10 @@ def _check_classes(spec: Spec, resolved: Resolved) -> None:
     name = spec.shaped.outputs.get("logits")
     scores = spec.shaped.type(name).shape[1] if name else None
     if scores is not None and len(resolved.classes) > scores:
-        raise InputError(f"the data has {len(resolved.classes)} classes, but '{name}' gives {scores} scores: linear(data.classes) counts them")
+        raise InputError(
+            f"the data has {len(resolved.classes)} classes, but '{name}' gives {scores} scores: "
+            "linear(data.classes) counts them"
+        )
 
 
 def _check_memory(program: Program) -> None:

@@ -43,7 +43,14 @@ class Show:
         self._steps, self._batch, self._first = steps, batch, step
         self._since = self._printed = time.monotonic()
         if self.live:
-            columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.fields[text]}"), TextColumn("left"), TimeRemainingColumn())
+            columns = (
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(24),
+                TextColumn("{task.fields[text]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
             self._progress = Progress(*columns, console=self.console, transient=True)
             self._task = self._progress.add_task("train", total=steps, completed=step, text="")
             self._progress.start()
@@ -85,4 +92,6 @@ class _Nothing:
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4f}" if name == "loss" else f"{name} {value:.1%}" for name, value in metrics.items())
+    return "  ".join(
+        f"{name} {value:.4f}" if name == "loss" else f"{name} {value:.1%}" for name, value in metrics.items()
+    )

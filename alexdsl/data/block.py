@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NoReturn
 
 from alexdsl.data.settings import (
+    Augmentation,
     DataSettings,
     Env,
     Exact,
@@ -16,50 +17,81 @@ from alexdsl.data.settings import (
     Npz,
     PcaNoise,
     RandomCrop,
+    Resize,
     Sample,
     ShorterSide,
+    SourceSetting,
     Split,
 )
 from alexdsl.ir.parameters import whole
-from alexdsl.language import Diagnostics, SpecError, suggest
-from alexdsl.language.span import NOWHERE, Span
+from alexdsl.language import Diagnostic, Diagnostics, Span, SpecError, suggest
 from alexdsl.passes.bind import Block, Given
-from alexdsl.passes.bind.values import Text, Tree, show
+from alexdsl.passes.bind.values import BROKEN, Text, Tree, show_given
 
 NAMES = tuple(f.name for f in fields(DataSettings))
+SOURCES = ("folder", "idx", "npz", "sample")
+USAGES = {
+    "folder": 'folder("path"), folder(env("NAME")) or folder(env("NAME"), else = sample("fashion"))',
+    "env": 'env("NAME")',
+    "idx": 'idx("images", "labels")',
+    "npz": 'npz("file")',
+    "sample": 'sample("fashion")',
+    "split": "split(5%)",
+    "shorter_side": "shorter_side(256) or shorter_side(256, square = false)",
+    "exact": "exact([height, width])",
+    "random_crop": "random_crop",
+    "mirror": "mirror",
+    "pca_noise": "pca_noise(0.1) or pca_noise(0.1, by = eigenvalue)",
+}
+EXAMPLES = 'folder("path"), idx("images", "labels"), npz("file") or sample("fashion")'
 
 
-class _Wrong(ValueError):
-    """A setting does not fit; the message says what is expected."""
+class _Wrong(Exception):
+    """A setting does not fit; ``message`` says why, at ``span``."""
+
+    def __init__(self, span: Span, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.span, self.message, self.hint = span, message, hint
 
 
 def data_settings(block: Block, diagnostics: Diagnostics) -> DataSettings | None:
     """The settings, or none where a mistake was reported."""
     given: dict[str, Any] = {}
-    before = len(diagnostics.errors)
+    failed = False
     for name, setting in block.settings.items():
-        if name not in NAMES:
-            near = suggest(name, NAMES)
-            hint = f"did you mean '{near}'?" if near else f"data takes {', '.join(NAMES)}"
-            diagnostics.error(setting.span, f"data has no '{name}'", hint=hint)
-            continue
         try:
-            given[name] = _READERS[name](setting.value)
-        except _Wrong as error:
-            diagnostics.error(setting.span, f"{name} {error}, not {show(setting.value)}")
-    if "source" not in block.settings:
-        diagnostics.error(None, "data has no 'source'", hint='for example: source = folder("images")')
-    if len(diagnostics.errors) > before:
+            if name not in _READERS:
+                _unknown(setting.name_span or setting.span, "data", name, NAMES)
+            if setting.value is BROKEN:
+                failed = True
+                continue
+            given[name] = _READERS[name](name, setting)
+        except _Wrong as wrong:
+            failed = True
+            diagnostics.error(wrong.span, wrong.message, hint=wrong.hint)
+    if "source" not in block.settings and not any(suggest(n, ["source"]) for n in block.settings if n not in NAMES):
+        failed = True
+        where = next((setting.name_span for setting in block.settings.values()), None)
+        diagnostics.error(where, f"data '{block.name}' has no 'source'", hint=f"source = {EXAMPLES}")
+    if failed:
         return None
     settings = DataSettings(**given)
     for leaf, sentence in settings.problems():
-        at: Given | None = block.settings.get(leaf)
+        failed = True
+        at = block.settings.get(leaf)
         diagnostics.error(at.span if at else None, sentence)
-    return settings if len(diagnostics.errors) == before else None
+    return None if failed else settings
+
+
+def data_problems(block: Block) -> Iterable[Diagnostic]:
+    """Everything that is wrong with a block."""
+    diagnostics = Diagnostics()
+    data_settings(block, diagnostics)
+    return diagnostics.errors
 
 
 def ask_classes(block: Block) -> int | None:
-    """How many classes the data has. Raises SpecError where the data cannot be asked."""
+    """How many classes the data has. Raises SpecError where the data cannot be asked, or its block has mistakes."""
     # Imported here: only a spec that asks needs what reads images.
     from alexdsl.data.errors import DataError
     from alexdsl.data.resolve import class_names
@@ -67,143 +99,184 @@ def ask_classes(block: Block) -> int | None:
     diagnostics = Diagnostics()
     settings = data_settings(block, diagnostics)
     if settings is None:
-        return None  # reported when the block is read for good
+        raise SpecError(diagnostics.errors)
     if settings.classes is not None:
         return settings.classes
     try:
         return len(class_names(settings))
     except DataError as error:
-        source: Span = block.settings["source"].span
-        diagnostics.error(source, str(error), hint="data.classes = ... says how many there are without asking")
+        hint = "data.classes is asked of the source; 'classes = 1000' in the data block says it without asking"
+        diagnostics.error(block.settings["source"].span, str(error), hint=hint)
         raise SpecError(diagnostics.errors) from error
 
 
-def _tree(value: Any) -> Tree:
-    """A call, or a word that stands for a call without arguments."""
-    if isinstance(value, Tree):
-        return value
-    if isinstance(value, str):
-        return Tree(value, (), {}, NOWHERE)
-    raise _Wrong("expects a call or a word")
+@dataclass(frozen=True)
+class _Call:
+    """A call, or a word that stands for one without arguments; ``leaf`` is the setting that it belongs to."""
+
+    leaf: str
+    tree: Tree
+
+    def names(self, *allowed: str) -> None:
+        """Refuse other named arguments than these."""
+        for name, given in self.tree.named.items():
+            if name not in allowed:
+                _unknown(given.name_span or given.span, self.tree.name, name, allowed)
+
+    def positional(self, *counts: int) -> Sequence[Given]:
+        """The arguments without a name, so many of them."""
+        if len(self.tree.args) not in counts:
+            raise _Wrong(self.tree.span, f"{self.tree.name} is written {USAGES[self.tree.name]}")
+        return self.tree.args
+
+    def one(self) -> Given:
+        """The only argument without a name."""
+        return self.positional(1)[0]
+
+    def text(self, given: Given) -> str:
+        """An argument in quotation marks."""
+        if isinstance(given.value, Text):
+            return given.value.value
+        hint = f'in quotation marks: "{given.value}"' if isinstance(given.value, str) else None
+        raise _Wrong(given.span, f"{self.tree.name} expects a text in quotation marks, not {show_given(given)}", hint)
+
+    def word(self, name: str, *words: str) -> str:
+        """One of a few words, the first unless it is given."""
+        given = self.tree.named.get(name)
+        if given is None or given.value in words:
+            return words[0] if given is None else str(given.value)
+        near = suggest(given.value, words) if isinstance(given.value, str) else None
+        hint = f"did you mean '{near}'?" if near else None
+        message = f"{name} of {self.tree.name} expects {' or '.join(words)}, not {show_given(given)}"
+        raise _Wrong(given.span, message, hint)
 
 
-def _one(tree: Tree, expected: str) -> Any:
-    if len(tree.args) != 1:
-        raise _Wrong(f"expects {expected}")
-    return tree.args[0]
+def _call(leaf: str, given: Given, choices: Sequence[str], usage: str, words: Sequence[str] = ()) -> _Call:
+    """A setting's value as a call of one of ``choices``; ``words`` are known too, for suggestions."""
+    value = given.value
+    tree = value if isinstance(value, Tree) else Tree(value, (), {}, given.span) if isinstance(value, str) else None
+    if tree is None:
+        raise _Wrong(given.span, f"{leaf} is written {usage}, not {show_given(given)}")
+    if tree.name not in choices:
+        near = suggest(tree.name, [*choices, *words])
+        hint = f"did you mean '{near}'?" if near else f"it is written {usage}"
+        raise _Wrong(tree.span, f"{leaf} cannot be '{tree.name}'", hint)
+    return _Call(leaf, tree)
 
 
-def _text(value: Any, expected: str) -> str:
-    if not isinstance(value, Text):
-        raise _Wrong(f"expects {expected}")
-    return value.value
+def _unknown(span: Span, what: str, name: str, known: Sequence[str]) -> NoReturn:
+    near = suggest(name, known)
+    hint = f"did you mean '{near}'?" if near else f"{what} takes {', '.join(known) or 'no named arguments'}"
+    raise _Wrong(span, f"{what} has no '{name}'", hint)
 
 
-def _no_other(tree: Tree, allowed: Sequence[str] = ()) -> None:
-    wrong = [name for name in tree.named if name not in allowed]
-    if wrong:
-        raise _Wrong(f"'{tree.name}' has no '{wrong[0]}'; it expects {', '.join(allowed) or 'no named arguments'}")
+def _source(leaf: str, given: Given) -> SourceSetting:
+    call = _call(leaf, given, SOURCES, EXAMPLES)
+    name = call.tree.name
+    if name == "folder":
+        call.names("else")
+        otherwise = call.tree.named.get("else")
+        return Folder(_path(call.one()), None if otherwise is None else _source("else", otherwise))
+    call.names()
+    if name == "idx":
+        images, labels = call.positional(2)
+        return Idx(call.text(images), call.text(labels))
+    if name == "npz":
+        return Npz(call.text(call.one()))
+    return Sample(*(call.text(arg) for arg in call.positional(0, 1)))
 
 
-def _source(value: Any) -> Any:
-    expected = 'a source: folder("path"), folder(env("NAME"), else = ...), idx("images", "labels"), npz("file") or sample("fashion")'
-    if not isinstance(value, Tree):
-        raise _Wrong(f"expects {expected}")
-    if value.name == "folder":
-        _no_other(value, ("else",))
-        path = _one(value, expected)
-        at = Env(_text(_one(path, expected), expected)) if isinstance(path, Tree) and path.name == "env" else _text(path, expected)
-        return Folder(at, _source(value.named["else"]) if "else" in value.named else None)
-    _no_other(value)
-    texts = [_text(arg, expected) for arg in value.args]
-    counts = {"idx": 2, "npz": 1, "sample": 1}
-    if counts.get(value.name) != len(texts):
-        raise _Wrong(f"expects {expected}")
-    return {"idx": Idx, "npz": Npz, "sample": Sample}[value.name](*texts)
+def _path(given: Given) -> str | Env:
+    if isinstance(given.value, Text):
+        return given.value.value
+    if not isinstance(given.value, Tree):
+        hint = f'in quotation marks: "{given.value}"' if isinstance(given.value, str) else None
+        raise _Wrong(given.span, f'folder expects a text or env("NAME"), not {show_given(given)}', hint)
+    call = _call("a folder's path", given, ("env",), 'env("NAME")')
+    call.names()
+    return Env(call.text(call.one()))
 
 
-def _val(value: Any) -> Any:
-    if isinstance(value, Tree) and value.name == "split":
-        fraction = _one(value, "a part, such as split(5%)")
-        if not isinstance(fraction, int | float):
-            raise _Wrong("expects a part, such as split(5%)")
-        return Split(float(fraction))
-    return _source(value)
+def _val(leaf: str, given: Given) -> Split | SourceSetting:
+    if isinstance(given.value, Tree) and given.value.name in SOURCES:
+        return _source(leaf, given)
+    call = _call(leaf, given, ("split",), "split(5%), or a source of its own", SOURCES)
+    call.names()
+    return Split(_number("split", call.one()))
 
 
-def _resize(value: Any) -> Any:
-    expected = "shorter_side(256), shorter_side(256, square = false), exact([height, width]) or none"
-    if value == "none":
+def _resize(leaf: str, given: Given) -> Resize:
+    usage = "shorter_side(256), shorter_side(256, square = false), exact([height, width]) or none"
+    if given.value == "none":
         return None
-    if isinstance(value, Tree) and value.name == "shorter_side":
-        _no_other(value, ("square",))
-        square = value.named.get("square", "true")
-        if square not in ("true", "false"):
-            raise _Wrong(f"expects {expected}")
-        return ShorterSide(_pixels(_one(value, expected), expected), square == "true")
-    if isinstance(value, Tree) and value.name == "exact":
-        sides = _one(value, expected)
-        if not isinstance(sides, tuple) or len(sides) != 2:
-            raise _Wrong(f"expects {expected}")
-        return Exact(_pixels(sides[0], expected), _pixels(sides[1], expected))
-    raise _Wrong(f"expects {expected}")
+    call = _call(leaf, given, ("shorter_side", "exact"), usage, ("none",))
+    if call.tree.name == "shorter_side":
+        call.names("square")
+        return ShorterSide(_count("shorter_side", call.one()), call.word("square", "true", "false") == "true")
+    call.names()
+    sides = _sides("exact", call.one(), "[height, width]")
+    if isinstance(sides, int):
+        raise _Wrong(call.one().span, f"exact expects [height, width], not {sides}")
+    return Exact(*sides)
 
 
-def _pixels(value: Any, expected: str) -> int:
-    number = whole(value)
-    if number is None:
-        raise _Wrong(f"expects {expected}")
-    return number
+def _crop(leaf: str, given: Given) -> int | tuple[int, int] | None:
+    expected = "a whole number of at least 1, [height, width] or none"
+    return None if given.value == "none" else _sides(leaf, given, expected)
 
 
-def _crop(value: Any) -> Any:
-    expected = "a whole number, [height, width] or none"
-    if value == "none":
-        return None
-    if isinstance(value, tuple) and len(value) == 2:
-        return _pixels(value[0], expected), _pixels(value[1], expected)
-    return _pixels(value, expected)
+def _sides(leaf: str, given: Given, expected: str) -> int | tuple[int, int]:
+    values = given.value if isinstance(given.value, tuple) else (given.value,)
+    sides = [n for n in map(whole, values) if n is not None and 1 <= n < 2**31]
+    if len(sides) != len(values) or len(sides) not in (1, 2):
+        raise _Wrong(given.span, f"{leaf} expects {expected}, not {show_given(given)}")
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
-def _augment(value: Any) -> Any:
-    expected = "a list of random_crop, mirror and pca_noise(0.1)"
-    found: list[Any] = []
-    for item in value if isinstance(value, tuple) else (value,):
-        tree = _tree(item)
-        if tree.name == "pca_noise":
-            _no_other(tree, ("by",))
-            by = tree.named.get("by", "stdev")
-            stdev = tree.args[0] if tree.args else 0.1
-            if by not in ("stdev", "eigenvalue") or not isinstance(stdev, int | float):
-                raise _Wrong("expects pca_noise(0.1, by = stdev | eigenvalue)")
-            found.append(PcaNoise(float(stdev), by))
-        elif tree.name in ("random_crop", "mirror") and not tree.args and not tree.named:
-            found.append(RandomCrop() if tree.name == "random_crop" else Mirror())
-        elif item != "none":
-            raise _Wrong(f"expects {expected}")
+def _augment(leaf: str, given: Given) -> tuple[Augmentation, ...]:
+    usage = "[random_crop, mirror, pca_noise(0.1)] or a part of that"
+    if given.value == "none":
+        return ()
+    found: list[Augmentation] = []
+    for item in given.value if isinstance(given.value, tuple) else (given.value,):
+        call = _call(leaf, Given(item, given.span), ("random_crop", "mirror", "pca_noise"), usage)
+        if call.tree.name == "pca_noise":
+            call.names("by")
+            stdev = next((_number("pca_noise", arg) for arg in call.positional(0, 1)), 0.1)
+            by = call.word("by", "stdev", "eigenvalue")
+            found.append(PcaNoise(stdev, "stdev" if by == "stdev" else "eigenvalue"))
+        else:
+            call.names()
+            call.positional(0)
+            found.append(RandomCrop() if call.tree.name == "random_crop" else Mirror())
     return tuple(found)
 
 
-def _count(value: Any) -> int:
-    number = whole(value)
-    if number is None or number < 1:
-        raise _Wrong("expects a whole number of at least 1")
+def _count(leaf: str, given: Given) -> int:
+    number = whole(given.value)
+    if number is None or not 1 <= number < 2**31:
+        raise _Wrong(given.span, f"{leaf} expects a whole number of at least 1, not {show_given(given)}")
     return number
 
 
-def _mean(value: Any) -> Any:
-    if value in ("image", "channel", "none"):
-        return value
-    return _number(value, "expects channel, image, none or a number")
+def _mean(leaf: str, given: Given) -> Any:
+    if isinstance(given.value, int | float):
+        return float(given.value)
+    words = ("image", "channel", "none")
+    if given.value in words:
+        return given.value
+    near = suggest(given.value, words) if isinstance(given.value, str) else None
+    hint = f"did you mean '{near}'?" if near else None
+    raise _Wrong(given.span, f"mean expects image, channel, none or a number, not {show_given(given)}", hint)
 
 
-def _number(value: Any, expected: str = "expects a number") -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Wrong(expected)
-    return float(value)
+def _number(leaf: str, given: Given) -> float:
+    if not isinstance(given.value, int | float):
+        raise _Wrong(given.span, f"{leaf} expects a number, not {show_given(given)}")
+    return float(given.value)
 
 
-_READERS: Mapping[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[str, Given], Any]] = {
     "source": _source,
     "val": _val,
     "resize": _resize,

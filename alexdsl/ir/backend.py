@@ -61,8 +61,8 @@ class Executable(Protocol):
     def read(self, value: str) -> Array:
         """A copy of a value's array in the logical layout; the value must be alive: a leaf or an output."""
 
-    def write(self, value: str, array: Array) -> None:
-        """Set a leaf. Raises ValueError where shape or type do not fit."""
+    def write(self, value: str, array: Array, row: int = 0) -> None:
+        """Set a leaf, or some of its rows from ``row`` on. Raises ValueError where the shape does not fit."""
 
     def run(self) -> None:
         """All launches once, in order."""

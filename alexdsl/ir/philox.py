@@ -110,8 +110,9 @@ def as_normals(words: Words) -> NDArray[np.float64]:
 class Draws:
     """Random numbers of one purpose in element order (step 0, index 0), as initialisers of weights take them."""
 
-    def __init__(self, seed: int, purpose: str) -> None:
-        self._key = key(seed, purpose)
+    def __init__(self, seed: int, purpose: str, first: int = 0) -> None:
+        """``first``: the element to begin with, so that parts of a weight are drawn as the whole would be."""
+        self._key, self._first = key(seed, purpose), first
 
     def normals(self, count: int) -> NDArray[np.float64]:
         """Standard normal float64 [count]; a longer draw begins with a shorter one's numbers."""
@@ -122,10 +123,17 @@ class Draws:
         return self._fill(count, as_uniforms)
 
     def _fill(self, count: int, convert: Any) -> NDArray[np.float64]:
+        lead = self._first % 4  # numbers come in fours, of which normal ones need pairs
+        if lead:
+            return Draws._fill_from(self._key, self._first - lead, count + lead, convert)[lead:]
+        return Draws._fill_from(self._key, self._first, count, convert)
+
+    @staticmethod
+    def _fill_from(key: Key, first: int, count: int, convert: Any) -> NDArray[np.float64]:
         out = np.empty(count, np.float64)
         for start in range(0, count, 4 * _BLOCKS):  # by parts: a weight of 38 million needs no gigabytes of temporaries
             part = out[start : start + 4 * _BLOCKS]
-            part[:] = convert(words(self._key, -(-len(part) // 2) * 2, first=start)[0])[: len(part)]
+            part[:] = convert(words(key, -(-len(part) // 2) * 2, first=first + start)[0])[: len(part)]
         return out
 
 

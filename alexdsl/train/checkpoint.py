@@ -45,10 +45,18 @@ def save_checkpoint(folder: Path, program: Program, state: State, statistics: St
     target = folder / f"step-{state.step:08}"
 
     def fill(scratch: Path) -> None:
-        save_file({name: np.ascontiguousarray(a) for name, a in program.weights.items()}, scratch / "weights.safetensors")
+        save_file(
+            {name: np.ascontiguousarray(a) for name, a in program.weights.items()}, scratch / "weights.safetensors"
+        )
         save_file({name: np.ascontiguousarray(a) for name, a in program.state.items()}, scratch / "state.safetensors")
-        arrays = {"mean": statistics.mean, "eigenvalues": statistics.eigenvalues, "eigenvectors": statistics.eigenvectors}
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None}, scratch / "data.safetensors")
+        arrays = {
+            "mean": statistics.mean,
+            "eigenvalues": statistics.eigenvalues,
+            "eigenvectors": statistics.eigenvectors,
+        }
+        save_file(
+            {name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None}, scratch / "data.safetensors"
+        )
         write_whole(scratch / "state.json", json.dumps(asdict(state), indent=1))
 
     write_folder(target, fill)
@@ -67,7 +75,9 @@ def read_state(path: Path) -> State:
     try:
         found: dict[str, Any] = json.loads((path / "state.json").read_text())
         if found.get("version") != 1:
-            raise CheckpointError(f"{path} was written by another version of alexdsl (format {found.get('version')}, not 1)")
+            raise CheckpointError(
+                f"{path} was written by another version of alexdsl (format {found.get('version')}, not 1)"
+            )
         return State(**found)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}") from error
@@ -80,7 +90,7 @@ def read_statistics(path: Path) -> Statistics:
 
 
 def restore(path: Path, program: Program, *, with_state: bool = True) -> None:
-    """Put a checkpoint's arrays into a program. Raises CheckpointError listing what differs; then nothing is changed."""
+    """Put a checkpoint's arrays into a program. Raises CheckpointError with all that differs; then nothing changes."""
     pairs = [(program.weights, _arrays(path / "weights.safetensors"))]
     if with_state:
         pairs.append((program.state, _arrays(path / "state.safetensors")))

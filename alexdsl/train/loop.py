@@ -72,8 +72,8 @@ class Trainer:
                 metrics = program.step(batch.images, batch.labels, rate)
                 if not np.isfinite(metrics["loss"]):
                     raise RunError(
-                        f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. A smaller learning "
-                        "rate usually helps (--set solver.lr=...); the last checkpoint is from before"
+                        f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
+                        "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older"
                     )
                 self.folder.log({"step": program.steps, "rate": rate, **metrics})
                 self.listener.stepped(program.steps, metrics, rate)
@@ -111,14 +111,27 @@ class Trainer:
         metrics = {label: total / seen for label, total in totals.items()}
         self.validations.append(metrics)
         named = {f"val.{label}": value for label, value in metrics.items()}
-        self.folder.log({"step": self.program.steps, **named, "val.images": seen, "val.seconds": round(time.monotonic() - started, 3)})
+        self.folder.log(
+            {
+                "step": self.program.steps,
+                **named,
+                "val.images": seen,
+                "val.seconds": round(time.monotonic() - started, 3),
+            }
+        )
         self.listener.validated(self.program.steps, metrics)
 
     def save(self) -> None:
         """Write a checkpoint and the filters' picture. Raises RunError where the disk does not take it."""
         spec = self.program.spec
         state = State(
-            self.program.steps, self.folder.spec_text, spec.overrides, spec.seed, spec.name, self.classes, self.validations
+            self.program.steps,
+            self.folder.spec_text,
+            spec.overrides,
+            spec.seed,
+            spec.name,
+            self.classes,
+            self.validations,
         )
         try:
             path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)

@@ -73,12 +73,31 @@ def _set_mxcsr(_typing: Any, value: Any) -> Any:
     return types.void(types.uint32), codegen
 
 
-@njit("void(uint32)")
-def _load_mxcsr(value: int) -> None:
-    _set_mxcsr(value)  # type: ignore[call-arg]
+@intrinsic
+def _get_mxcsr(_typing: Any) -> Any:
+    """The x86 float control register of the calling thread."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once(builder, ir.IntType(32))
+        fn_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
+        fn = cgutils.get_or_insert_function(builder.module, fn_type, "llvm.x86.sse.stmxcsr")
+        builder.call(fn, [builder.bitcast(place, cgutils.voidptr_t)])
+        return builder.load(place)
+
+    return types.uint32(), codegen
 
 
-def flush_denormals() -> None:
-    """Let the calling thread treat denormal numbers as zero (flush to zero, denormals are zero); x86 only."""
-    # All exceptions masked (0x1f80), FTZ (0x8000), DAZ (0x0040).
-    _load_mxcsr(0x1F80 | 0x8000 | 0x0040)
+@njit("uint32(uint32)")
+def _swap_mxcsr(value: int) -> int:
+    before: int = _get_mxcsr()  # type: ignore[call-arg]  # the typing context is Numba's to give
+    _set_mxcsr(value)
+    return before
+
+
+# All exceptions masked (0x1f80), flush to zero (0x8000), denormals are zero (0x0040).
+FLUSH = 0x1F80 | 0x8000 | 0x0040
+
+
+def set_float_mode(mode: int) -> int:
+    """Set how the calling thread rounds and treats denormal numbers (x86's MXCSR); returns the mode before."""
+    return int(_swap_mxcsr(mode))

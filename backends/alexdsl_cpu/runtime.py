@@ -15,6 +15,7 @@ from alexdsl.ir.backend import Progress, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY, TensorType
+from alexdsl_cpu.intrinsics import FLUSH, set_float_mode
 from alexdsl_cpu.loader import load_kernels
 from alexdsl_cpu.offer import FILTERS, MAPS, SLOTS, physical
 from alexdsl_cpu.workers import Workers
@@ -83,21 +84,28 @@ class CpuExecutable:
 
     def run(self) -> None:
         workers = self._workers
-        for step in self.steps:
-            try:
-                workers.run(step.function, step.args, step.units, step.grain)
-            except Exception as error:
-                where = f"{step.op.layer} ({step.op.location}), kernel of '{step.op.kind}'"
-                raise RuntimeError(f"{where}: {error}") from error
+        # Denormal numbers count as zero while kernels run, in the workers and here; the caller's own mode comes back.
+        mode = set_float_mode(FLUSH)
+        try:
+            for step in self.steps:
+                try:
+                    workers.run(step.function, step.args, step.units, step.grain)
+                except Exception as error:
+                    where = f"{step.op.layer} ({step.op.location})"
+                    raise RuntimeError(f"{where}, kernel of '{step.op.kind}': {error}") from error
+        finally:
+            set_float_mode(mode)
 
     def read(self, value: str) -> Array:
         return logical(self._views[value], self.program.type(value)).copy()
 
-    def write(self, value: str, array: Array) -> None:
-        type = self.program.type(value)
-        if tuple(np.shape(array)) != type.shape:
-            raise ValueError(f"'{value}' has shape {list(type.shape)}, not {list(np.shape(array))}")
-        logical(self._views[value], type)[...] = array
+    def write(self, value: str, array: Array, row: int = 0) -> None:
+        view = logical(self._views[value], self.program.type(value))
+        given = np.shape(array)
+        target = view if not view.ndim else view[row : row + given[0]] if given else view[:0]
+        if target.shape != given:
+            raise ValueError(f"'{value}' has shape {list(view.shape)}, not {list(given)}")
+        target[...] = array
 
     def close(self) -> None:
         self._workers.close()

@@ -10,7 +10,7 @@ from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import Registry, Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import F1
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical, retyped
 
 BLOCK = 4096
 
@@ -105,15 +105,17 @@ def moved(
     x: str, y: str, source: TensorType, target: TensorType, axis: int | None = None, taken: int = 0, put: int = 0,
 ) -> Call:  # fmt: skip
     """Copy a block along an axis; the whole where there is none."""
+    vector = {"f32": "F1", "i32": "I1", "i64": "L1", "u8": "U1"}[source.dtype]
+    function = retyped(move, x=vector, y=vector)
     if axis is None:
         rows = source.shape[0] if source.shape else 1
         width = source.elements // rows
-        return Call(move, (x, y, width, 0, width, 0, width), rows)
+        return Call(function, (x, y, width, 0, width, 0, width), rows)
     place = _place(source, axis)
     rows = prod(physical(source)[:place])
     steps = source.elements // rows, target.elements // rows
     sizes = (min(steps), taken, steps[0], put, steps[1])
-    return Call(move, (x, y, *sizes), rows, grain=max(1, 4096 // min(steps)))
+    return Call(function, (x, y, *sizes), rows, grain=max(1, 4096 // min(steps)))
 
 
 def converted(x: str, y: str, source: TensorType, target: TensorType) -> Call:

@@ -8,7 +8,7 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any
 
-from alexdsl_cpu.intrinsics import flush_denormals
+from alexdsl_cpu.intrinsics import FLUSH, set_float_mode
 
 
 class Job:
@@ -36,12 +36,11 @@ class Workers:
             threading.Thread(target=self._loop, args=(i,), name=f"alexdsl-worker-{i + 1}", daemon=True)
             for i in range(threads - 1)
         ]
-        flush_denormals()
         for thread in self._threads:
             thread.start()
 
     def _loop(self, index: int) -> None:
-        flush_denormals()
+        set_float_mode(FLUSH)
         jobs = self._jobs[index]
         while (job := jobs.get()) is not None:
             try:

@@ -205,7 +205,7 @@ def values(chain: Chain, seed: int = 3) -> dict[str, Array]:
         if type.dtype == "f32":
             made[name] = random.normal(size=type.shape).astype(np.float32)
         elif type.dtype == "i64":
-            made[name] = np.asarray(STEP)
+            made[name] = np.full(type.shape, STEP)
         else:
             made[name] = random.integers(0, 4, type.shape).astype(NUMPY[type.dtype])
     return made
@@ -314,6 +314,12 @@ def test_dropout_draws_the_reference_mask(shape: tuple[int, ...], part: tuple[in
     where = {"first_index": attrs["first"], "first_element": part[0] * size}
     kept = philox.dropout_mask(attrs["seed"], attrs["stream"], STEP, shape[0], size, attrs["p"], **where)
     np.testing.assert_array_equal(found, np.where(kept.reshape(shape), np.float32(1 / 0.7), np.float32(0)))
+
+
+@pytest.mark.parametrize("dtype", ["f32", "i32", "i64", "u8"])
+def test_copies_of_any_type(dtype: str) -> None:
+    chain = Builder(x=TensorType(dtype, (3, 5))).op("copy", "x", "y", {"source": DEVICE, "bytes": 0}).chain()
+    chain.check(values(chain))
 
 
 def test_not_a_number_stays_one() -> None:

@@ -25,7 +25,7 @@ scores = linear(10{weight})
 {solver}
 """
 PARTS = {
-    "layer": "", "weight": "", "loss": "loss = softmax_cross_entropy(scores, label)", "report": "",
+    "layer": "", "weight": "", "loss": "loss = softmax_cross_entropy(scores, label)", "report": "report top1(scores)",
     "solver": "solver sgd { lr = 0.1 }",
 }  # fmt: skip
 

@@ -79,12 +79,13 @@ def test_probabilities(
     def no_data(*args: object) -> None:
         raise AssertionError("predict opened the data")
 
+    rows = expected(run, pictures)
     monkeypatch.setattr("alexdsl.data.resolve.resolve", no_data)
     monkeypatch.setattr("alexdsl.data.resolve.class_names", no_data)
     assert main(["predict", *images, "--run", str(run), "--json", "--top", "10"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [entry["image"] for entry in found] == images
-    for entry, row in zip(found, expected(run, pictures), strict=True):
+    for entry, row in zip(found, rows, strict=True):
         shares = {guess["index"]: guess["probability"] for guess in entry["classes"]}
         np.testing.assert_allclose([shares[i] for i in range(10)], row, rtol=1e-4, atol=1e-6)
         assert list(shares.values()) == sorted(shares.values(), reverse=True)

@@ -43,7 +43,7 @@ TRICKY = st.sampled_from(
     ]
 )
 TEXTS = WORDS | TRICKY | st.text(max_size=8)
-NUMBERS = st.integers(-(2**80), 2**80) | st.floats(allow_nan=False)
+NUMBERS = st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_subnormal=False)
 ATTRS: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(TEXTS, inner, max_size=3),

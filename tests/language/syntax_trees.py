@@ -27,7 +27,7 @@ numbers = st.builds(
     st.sampled_from(["", "%", "x"]),
 )
 strings = st.builds(
-    s.String, st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]) | st.sampled_from("\n\t\"\\"))
+    s.String, st.text(st.characters(min_codepoint=32, exclude_categories=["Cs"]) | st.sampled_from('\n\t"\\'))
 )
 names = st.builds(s.Name, dotted)
 ranges = st.builds(s.Range, dotted, dotted)

@@ -137,7 +137,9 @@ def case(request: pytest.FixtureRequest) -> tuple[Program, Net]:
 
 
 def torch_gradients(program: Program, net: Net, dtype: torch.dtype) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
-    weights = {n: torch.from_numpy(np.ascontiguousarray(a)).to(dtype).requires_grad_() for n, a in program.weights.items()}
+    weights = {
+        n: torch.from_numpy(np.ascontiguousarray(a)).to(dtype).requires_grad_() for n, a in program.weights.items()
+    }
     images, labels = batch_for(program)
     logits = net(weights, torch.from_numpy(images).to(dtype))
     loss = nn.functional.cross_entropy(logits, torch.from_numpy(labels))
@@ -152,7 +154,9 @@ def test_logits_agree(case: tuple[Program, Net]) -> None:
         program.step(*batch_for(program), rate=0.0)  # so that the running statistics are no more the first ones
     arrays = {**program.weights, **{n: a for n, a in program.state.items() if not n.endswith("velocity")}}
     with torch.no_grad():
-        logits = net({n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}, torch.from_numpy(images))
+        logits = net(
+            {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}, torch.from_numpy(images)
+        )
     assert relative(program.predict(images), logits.numpy()) < 1e-4
 
 
@@ -174,5 +178,7 @@ def test_the_reference_interpreter_agrees_with_pytorch_in_float64() -> None:
     images, labels = batch_for(program)
     graph = at_stage(program.spec.graph, program.options("gradients"), "placed")
     given = {name: np.asarray(a, np.float64) for name, a in program.weights.items()}
-    outcome = interpret(graph, program.registry, {**given, "image": images.astype(np.float64), "label": labels.astype(np.int32)})
+    outcome = interpret(
+        graph, program.registry, {**given, "image": images.astype(np.float64), "label": labels.astype(np.int32)}
+    )
     assert max(relative(outcome.outputs[f"{name}.grad"], exact[name]) for name in exact) < 1e-12

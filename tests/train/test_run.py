@@ -55,7 +55,9 @@ def test_a_resumed_run_is_the_same_run(undisturbed: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
-def test_the_number_of_threads_changes_nothing(undisturbed: Path, tmp_path: Path, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_changes_nothing(
+    undisturbed: Path, tmp_path: Path, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ALEXDSL_THREADS", threads)
     assert run(SPEC, "--steps", "140", "--out", str(tmp_path / "run")) == 0
     assert weights(tmp_path / "run", 140) == weights(undisturbed, 140)
@@ -63,7 +65,9 @@ def test_the_number_of_threads_changes_nothing(undisturbed: Path, tmp_path: Path
 
 def start(*args: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "alexdsl.cli", "run", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def wait_for_step(folder: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -111,7 +115,9 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "smaller batch" in capsys.readouterr().err
 
 
-def test_a_checkpoint_of_another_net_is_told_by_layer(undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_another_net_is_told_by_layer(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "changed"
     assert run(SPEC, "--steps", "1", "--out", str(folder)) == 0
     spec = (folder / "spec.net").read_text()

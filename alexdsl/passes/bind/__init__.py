@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alexdsl.ir.graph import Graph
-from alexdsl.ir.protocol import LayerKind, Registry
+from alexdsl.ir.parameters import whole
+from alexdsl.ir.protocol import Registry
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import Diagnostic, Diagnostics
-from alexdsl.language.span import Source, Span
-from alexdsl.passes.bind.arguments import Arguments, Given
+from alexdsl.language.span import Span
+from alexdsl.passes.bind.arguments import Arguments
 from alexdsl.passes.bind.includes import splice
-from alexdsl.passes.bind.leaves import Block, Leaves
-from alexdsl.passes.bind.net import NetBinder
+from alexdsl.passes.bind.leaves import Ask, Block, Check, Leaves
+from alexdsl.passes.bind.net import TooLarge
+from alexdsl.passes.bind.outputs import bind_outputs, warn_unused
 from alexdsl.passes.bind.place import HOME, bind_places
-from alexdsl.passes.bind.scope import Ref, Scope
+from alexdsl.passes.bind.scope import Scope
 from alexdsl.passes.bind.solver import SolverSettings, bind_solver
-from alexdsl.ir.parameters import whole
-from alexdsl.passes.bind.values import Unusable
+from alexdsl.passes.bind.statements import NetBinder
+from alexdsl.passes.bind.values import BROKEN, Given, show_given
+from alexdsl.passes.misfits import misfits
 
 __all__ = ["HOME", "Block", "Bound", "Given", "SolverSettings", "bind"]
 
-Ask = Callable[[Block], int | None]
+MOST_ERRORS = 50
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A spec as bound: the parsed graph, and what runs it. ``spans`` finds an op's place in the text by its location."""
+    """A spec as bound: the parsed graph, and what runs it.
+
+    ``spans`` finds an op's place in the text by its location, ``spoken`` what the spec calls a value.
+    """
 
     graph: Graph
     solver: SolverSettings
@@ -37,6 +43,7 @@ class Bound:
     batch: int | None
     spans: Mapping[str, Span]
     warnings: Sequence[Diagnostic] = field(default_factory=tuple)
+    spoken: Mapping[str, str] = field(default_factory=dict)
 
 
 def bind(
@@ -47,43 +54,51 @@ def bind(
     overrides: Mapping[str, s.Expr] | None = None,
     seed: int = 0,
     ask: Ask = lambda block: None,
+    check: Check = lambda block: (),
 ) -> Bound:
-    """Bind a spec. Raises SpecError with every mistake; warnings come back in the result.
+    """Bind a spec. Raises SpecError with every mistake, misfits of shapes among them; warnings are in the result.
 
-    ``overrides`` maps leaves to expressions (``--set``), ``ask`` finds the number of classes where the spec asks for it.
+    ``overrides`` maps leaves to expressions (``--set``), ``ask`` finds the number of classes where the spec wants it,
+    ``check`` says what is wrong with the data block.
     """
-    diagnostics = Diagnostics()
+    diagnostics = Diagnostics(MOST_ERRORS)
     statements = splice(file, path, diagnostics)
-    singles = {kind: _single(kind, statements, diagnostics) for kind in (s.Net, s.Data, s.Solver)}
-    data = singles[s.Data]
-    leaves = Leaves(diagnostics, overrides or {}, ask, data if isinstance(data, s.Data) else None)
-    arguments = Arguments(diagnostics, registry.initialisers)
-    binder = NetBinder(registry, diagnostics, arguments, leaves, seed)
+    nets, datas, solvers = (_single(statements, kind, diagnostics) for kind in (s.Net, s.Data, s.Solver))
+    data = datas if isinstance(datas, s.Data) else None
+    solver_statement = solvers if isinstance(solvers, s.Solver) else None
+    leaves = Leaves(diagnostics, overrides or {}, ask, data)
+    net = NetBinder(registry, diagnostics, Arguments(diagnostics, registry.initialisers), leaves, seed)
     scope = Scope()
-    _constants_first(statements, binder, scope)
-    leaves.bind_data(binder.evaluator(scope))
+    name = nets.name if isinstance(nets, s.Net) else Path(file.source.name).stem or "net"
     try:
-        top = [t for t in statements if not isinstance(t, s.Data | s.Solver | s.Place | s.Report | s.Net | s.Language | s.Const)]
-        binder.block(top, scope)
-        outputs = _outputs(statements, binder, scope, file)
-    except Unusable:
+        outputs = _net(statements, net, scope, check, file)
+        net.failed = bool(diagnostics.errors)
+        metrics = [label for label in outputs if label != "logits"]
+        solver = bind_solver(solver_statement, net, scope, metrics)
+        devices = bind_places([t for t in statements if isinstance(t, s.Place)], net, scope)
+        leaves.report_unused(bool(diagnostics.errors))
+    except TooLarge:
         diagnostics.raise_if_errors()
         raise
-    solver_statement = singles[s.Solver]
-    solver = bind_solver(solver_statement if isinstance(solver_statement, s.Solver) else None, binder, scope)
-    devices = bind_places([t for t in statements if isinstance(t, s.Place)], binder)
+    except RecursionError:
+        diagnostics.error(None, "the spec nests too deeply", hint="name parts of it")
+        diagnostics.raise_if_errors()
+        raise
     batch = _batch(leaves, diagnostics)
-    leaves.report_unused()
-    diagnostics.raise_if_errors()
-    net = singles[s.Net]
-    name = net.name if isinstance(net, s.Net) else Path(file.source.name).stem or "net"
     attrs = {"mode": "train", "batch": batch or 1, "seed": seed, "devices": devices, "solver": solver.kind}
-    graph = Graph(name, "parsed", tuple(binder.ops), outputs, attrs)
-    _warn_unused(graph, binder)
-    return Bound(graph, solver, solver_statement is not None, leaves.block, batch, binder.spans, diagnostics.warnings)
+    graph = Graph(name, "parsed", tuple(net.ops), outputs, attrs)
+    if diagnostics.errors:
+        # What could be bound is looked at all the same, so that one reading shows all mistakes.
+        if batch is not None or data is None:
+            diagnostics.extend(misfits(graph, registry, net.spans, net.spoken)[0])
+        diagnostics.raise_if_errors()
+    warn_unused(graph, net)
+    return Bound(
+        graph, solver, solver_statement is not None, leaves.block, batch, net.spans, diagnostics.warnings, net.spoken
+    )
 
 
-def _single(kind: type[s.Stmt], statements: Sequence[s.Stmt], diagnostics: Diagnostics) -> s.Stmt | None:
+def _single(statements: Sequence[s.Stmt], kind: type[s.Stmt], diagnostics: Diagnostics) -> s.Stmt | None:
     found = [t for t in statements if isinstance(t, kind)]
     for extra in found[1:]:
         word = kind.__name__.lower()
@@ -91,72 +106,36 @@ def _single(kind: type[s.Stmt], statements: Sequence[s.Stmt], diagnostics: Diagn
     return found[0] if found else None
 
 
-def _constants_first(statements: Sequence[s.Stmt], binder: NetBinder, scope: Scope) -> None:
-    """Constants are bound before data and net, so that both may use them; among themselves they go in file order."""
-    binder.block([t for t in statements if isinstance(t, s.Const)], scope)
+def _net(statements: Sequence[s.Stmt], net: NetBinder, scope: Scope, check: Check, file: s.File) -> dict[str, str]:
+    """Bind constants and data, which may use each other, then the net; the graph's outputs."""
+    constants = [t for t in statements if isinstance(t, s.Const)]
+    late = _after_data(constants)
+    net.constants([t for t in constants if t.name not in late], scope)
+    net.leaves.bind_data(net.evaluator(scope), check)
+    net.constants([t for t in constants if t.name in late], scope)
+    others = s.Net | s.Data | s.Solver | s.Place | s.Report | s.Language | s.Const
+    net.block([t for t in statements if not isinstance(t, others)], scope)
+    return bind_outputs(statements, net, scope, file)
 
 
-def _outputs(statements: Sequence[s.Stmt], binder: NetBinder, scope: Scope, file: s.File) -> dict[str, str]:
-    """``loss``, the reports, and ``logits``: what the first loss or report scores."""
-    outputs: dict[str, str] = {}
-    loss = scope.names.get("loss")
-    if not isinstance(loss, Ref):
-        where = Span(file.source, max(0, len(file.source.text) - 1), len(file.source.text))
-        hint = "for example: loss = softmax_cross_entropy(fc8, label)"
-        binder.diagnostics.error(where, "the spec has no 'loss' to minimise", hint=hint)
-    elif loss.value not in binder.poisoned:
-        outputs["loss"] = loss.value
-        binder.used.add(loss.value)
-    for statement in statements:
-        for item in statement.items if isinstance(statement, s.Report) else ():
-            _report(item, outputs, binder, scope)
-    scored = next((op for op in binder.ops if _scores(binder.registry, op.kind)), None)
-    if scored is not None:
-        outputs["logits"] = scored.operands[0]
-    return outputs
-
-
-def _report(item: s.Expr, outputs: dict[str, str], binder: NetBinder, scope: Scope) -> None:
-    last = item.steps[-1] if isinstance(item, s.Chain) else item
-    name = last.name if isinstance(last, s.Call) else last.id if isinstance(last, s.Name) else ""
-    kind = binder.layers.get(name, (None, {}))[0]
-    if kind is None or not (kind.metric or kind.loss):
-        binder.diagnostics.error(item.span, "a report is made of metrics", hint="for example: report top1(fc8), top5(fc8)")
-        return
-    try:
-        count, label = 1, name
-        while label in outputs:
-            count += 1
-            label = f"{name}_{count}"
-        outputs[label] = binder.chain(item, scope, f"report.{label}")
-    except Unusable:
-        return
-
-
-def _scores(registry: Registry, kind: str) -> bool:
-    found = registry.ops.get(kind)
-    return isinstance(found, LayerKind) and (found.loss or found.metric)
+def _after_data(constants: Sequence[s.Const]) -> set[str]:
+    """The constants that use a leaf of the data, be it by way of another."""
+    late: set[str] = set()
+    for constant in constants:
+        names = {node.id for node in s.walk(constant) if isinstance(node, s.Name)}
+        if names & late or any(name.startswith("data.") for name in names):
+            late.add(constant.name)
+    return late
 
 
 def _batch(leaves: Leaves, diagnostics: Diagnostics) -> int | None:
     given = leaves.block.settings.get("batch") if leaves.block else None
-    if given is None:
+    if given is None or given.value is BROKEN:
         return None
     batch = whole(given.value)
     if batch is None or not 1 <= batch < 2**31:
-        diagnostics.error(given.span, "batch is a whole number of at least 1")
+        if not leaves.wrong:
+            message = f"batch expects a whole number of at least 1, not {show_given(given)}"
+            diagnostics.error(given.span, message)
         return None
     return batch
-
-
-def _warn_unused(graph: Graph, binder: NetBinder) -> None:
-    """Values that reach no loss or report."""
-    live = set(graph.outputs.values())
-    for op in reversed(graph.ops):
-        if op.name in live:
-            live.update(op.operands)
-    readers = {name for op in graph.ops for name in op.operands}
-    for op in graph.ops:
-        if op.name not in live and op.name not in readers and op.kind not in ("parameter", "state", "input"):
-            span = binder.spans.get(op.location)
-            binder.diagnostics.warning(span, f"'{op.layer}' reaches no loss or report, and is left out")

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alexdsl.ir.graph import Attr, Attrs, Op
-from alexdsl.ir.parameters import REQUIRED, Factor, Mismatch, Optional, Parameter, Whole
+from alexdsl.ir.parameters import REQUIRED, Factor, Optional, Parameter, Whole
 from alexdsl.ir.protocol import SolverKind
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import suggest
-from alexdsl.passes.bind.arguments import Given
-from alexdsl.passes.bind.net import NetBinder, Statement
+from alexdsl.passes.bind.net import Net
 from alexdsl.passes.bind.scope import Scope
-from alexdsl.passes.bind.values import Tree, Unusable, show
+from alexdsl.passes.bind.selection import is_broken, steps_between, text_of
+from alexdsl.passes.bind.values import BROKEN, Given, Tree, Unusable, show_given
 
 COMMON = (
     Parameter("epochs", Optional(Whole(1)), None, "how often training sees every image"),
@@ -36,161 +36,167 @@ class SolverSettings:
     schedule: tuple[str, Attrs] = ("constant", {})
 
 
-def bind_solver(statement: s.Solver | None, binder: NetBinder, scope: Scope) -> SolverSettings:
-    """The settings; every parameter op gets its rates as attributes. Mistakes are reported."""
-    registry = binder.registry
+def bind_solver(statement: s.Solver | None, net: Net, scope: Scope, metrics: Sequence[str]) -> SolverSettings:
+    """The settings; every parameter op gets its rates as attributes. Mistakes are reported.
+
+    ``metrics`` are the names that a schedule may watch.
+    """
+    registry = net.registry
     if statement is None:
         kind = registry.solvers["sgd"]
-        _set_rates(binder, kind, {p.name: p.default for p in kind.parameters if p.default is not REQUIRED}, ())
+        _set_rates(net, kind, {p.name: p.default for p in kind.parameters if p.default is not REQUIRED}, ())
         return SolverSettings()
     if statement.kind not in registry.solvers:
         near = suggest(statement.kind, registry.solvers)
         hint = f"did you mean '{near}'?" if near else f"solvers: {', '.join(registry.solvers)}"
-        binder.diagnostics.error(statement.kind_span, f"unknown solver '{statement.kind}'", hint=hint)
+        net.diagnostics.error(statement.kind_span, f"unknown solver '{statement.kind}'", hint=hint)
         return SolverSettings()
     kind = registry.solvers[statement.kind]
+    given = _settings(statement, kind, net, scope)
+    schedule = _schedule(given.pop("schedule", None), net, metrics)
+    changes = _block_changes(statement, kind, net, scope)
     try:
-        given, schedule = _settings(statement, kind, binder, scope)
-        bound = binder.arguments.bind(statement.kind, (*kind.parameters, *COMMON), given, {}, statement.span, ("schedule",))
+        parameters = (*kind.parameters, *COMMON)
+        bound = net.arguments.bind(kind.name, parameters, given, {}, statement.kind_span, ("schedule",))
     except Unusable:
         return SolverSettings()
     attrs = {p.name: bound[p.name] for p in kind.parameters}
     if bound["slices"] > 1:
-        binder.diagnostics.error(given["slices"].span, "slices is not built yet", hint="leave it out, or set it to 1")
+        hint = "leave it out, or use a smaller batch"
+        net.diagnostics.error(given["slices"].span, "slices is not built yet", hint=hint)
     if bound["epochs"] and bound["steps"]:
-        binder.diagnostics.error(given["steps"].span, "a solver has epochs or steps, not both")
-    _set_rates(binder, kind, attrs, _block_changes(statement, kind, binder, scope))
+        net.diagnostics.error(given["steps"].span, "a solver has epochs or steps, not both")
+    _set_rates(net, kind, attrs, changes)
     return SolverSettings(
         statement.kind, attrs, bound["epochs"], bound["steps"], bound["validate"], bound["slices"], schedule
     )
 
 
-def _settings(
-    statement: s.Solver, kind: SolverKind, binder: NetBinder, scope: Scope
-) -> tuple[dict[str, Given], tuple[str, Attrs]]:
-    evaluator = binder.evaluator(scope)
-    parameters = {p.name: p for p in (*kind.parameters, *COMMON)}
+def _settings(statement: s.Solver, kind: SolverKind, net: Net, scope: Scope) -> dict[str, Given]:
+    """The settings as evaluated, BROKEN where one could not be had."""
+    evaluator = net.evaluator(scope)
+    words = {p.name: p.type.words for p in (*kind.parameters, *COMMON)}
     given: dict[str, Given] = {}
-    schedule: tuple[str, Attrs] = ("constant", {})
+    overridden: set[str] = set()
+    values = {setting.name: setting for setting in reversed(statement.settings)}
     for setting in statement.settings:
-        if setting.name in given:
-            binder.diagnostics.error(setting.name_span, f"the solver has two settings '{setting.name}'")
-            continue
-        words = parameters[setting.name].type.words if setting.name in parameters else ()
+        if values[setting.name] is not setting:
+            net.diagnostics.error(setting.name_span, f"the solver has two settings '{setting.name}'")
+    for name in (*values, *(name for name in (*words, "schedule") if name not in values)):
+        free = name not in words
         try:
-            is_schedule = setting.name == "schedule"
-            value = binder.leaves.override(f"solver.{setting.name}", evaluator, words, free=is_schedule)
-            if value is None:
-                value = evaluator.value(setting.value, words, free=is_schedule)
+            found = net.leaves.override(f"solver.{name}", evaluator, words.get(name, ()), free=free)
+            if found is not None:
+                overridden.add(name)
+                given[name] = found
+            elif name in values:
+                setting = values[name]
+                value = evaluator.value(setting.value, words.get(name, ()), free=free)
+                given[name] = Given(value, setting.value.span, setting.name_span)
         except Unusable:
-            continue
-        if is_schedule:
-            schedule = _schedule(Given(value, setting.value.span), binder)
-        else:
-            given[setting.name] = Given(value, setting.value.span)
-    for name, parameter in parameters.items():
-        if name not in given:
-            value = binder.leaves.override(f"solver.{name}", evaluator, parameter.type.words)
-            if value is not None:
-                given[name] = Given(value, statement.span)
-    if "steps" in given and "solver.steps" in binder.leaves.used and "solver.epochs" not in binder.leaves.used:
-        given.pop("epochs", None)
-    if "epochs" in given and "solver.epochs" in binder.leaves.used and "solver.steps" not in binder.leaves.used:
-        given.pop("steps", None)
-    return given, schedule
+            given[name] = Given(BROKEN, statement.span)
+    # Of epochs and steps the one given by --set stands in the other's place.
+    for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        if one in overridden and other not in overridden:
+            given.pop(other, None)
+    return given
 
 
-def _schedule(given: Given, binder: NetBinder) -> tuple[str, Attrs]:
-    schedules = binder.registry.schedules
-    tree = given.value if isinstance(given.value, Tree) else Tree(str(given.value), (), {}, given.span)
-    if tree.name not in schedules:
-        near = suggest(tree.name, schedules)
+def _schedule(given: Given | None, net: Net, metrics: Sequence[str]) -> tuple[str, Attrs]:
+    constant: tuple[str, Attrs] = ("constant", {})
+    if given is None or given.value is BROKEN:
+        return constant
+    schedules = net.registry.schedules
+    tree = Tree(given.value, (), {}, given.span) if isinstance(given.value, str) else given.value
+    if not isinstance(tree, Tree) or tree.name not in schedules:
+        name = tree.name if isinstance(tree, Tree) else ""
+        near = suggest(name, schedules)
         hint = f"did you mean '{near}'?" if near else f"schedules: {', '.join(schedules)}"
-        binder.diagnostics.error(given.span, f"unknown schedule {show(given.value)}", hint=hint)
-        return ("constant", {})
+        message = f"unknown schedule '{name}'" if name else f"schedule expects a schedule, not {show_given(given)}"
+        net.diagnostics.error(given.span, message, hint=hint)
+        return constant
     try:
-        return tree.name, binder.arguments.bind_tree(tree.name, schedules[tree.name].parameters, tree)
+        attrs = net.arguments.bind_tree(tree.name, schedules[tree.name].parameters, tree)
     except Unusable:
-        return ("constant", {})
+        return constant
+    metric = attrs.get("metric")
+    if isinstance(metric, str) and metric.removeprefix("val.") not in metrics and not net.diagnostics.errors:
+        watched = [f"val.{name}" for name in metrics]
+        near = suggest(metric, watched)
+        hint = f"did you mean '{near}'?" if near else f"the spec has {', '.join(watched)}"
+        place = (tree.named.get("metric") or tree.args[0]).span
+        net.diagnostics.error(place, f"{tree.name} watches '{metric}', which the spec does not report", hint=hint)
+    return tree.name, attrs
 
 
 Change = tuple[Sequence[str], str, Given]
 """Names of parameters, which of their numbers changes, and the new number or factor."""
 
 
-def _block_changes(statement: s.Solver, kind: SolverKind, binder: NetBinder, scope: Scope) -> list[Change]:
+def _block_changes(statement: s.Solver, kind: SolverKind, net: Net, scope: Scope) -> list[Change]:
     changes: list[Change] = []
-    evaluator = binder.evaluator(scope)
+    evaluator = net.evaluator(scope)
     rates = {p.name: p for p in kind.parameters if p.name in kind.rates}
     for block in statement.blocks:
-        selected: list[str] = []
-        for selector in block.selectors:
-            found = _select(selector, binder)
-            if not found:
-                _no_match(selector, binder)
-            selected += found
+        selected = [name for selector in block.selectors for name in _select(selector, net, scope)]
+        names: set[str] = set()
         for setting in block.settings:
             if setting.name not in rates:
-                binder.arguments.unknown("a solver's block", setting.name, list(rates), setting.name_span)
+                net.arguments.unknown("a solver's block", setting.name, list(rates), setting.name_span)
                 continue
-            path = f"solver.{_text(block.selectors[0])}.{setting.name}"
+            if setting.name in names:
+                net.diagnostics.error(setting.name_span, f"this block has two settings '{setting.name}'")
+                continue
+            names.add(setting.name)
             try:
-                value = binder.leaves.override(path, evaluator)
-                value = evaluator.value(setting.value) if value is None else value
-                if not isinstance(value, Factor):
-                    rates[setting.name].type.accept(value)
-                changes.append((selected, setting.name, Given(value, setting.value.span)))
-            except Mismatch as error:
-                binder.diagnostics.error(setting.value.span, f"{setting.name} {error}, not {show(value)}")
+                given = net.leaves.override(f"solver.{text_of(block.selectors[0])}.{setting.name}", evaluator)
+                if given is None:
+                    given = Given(evaluator.value(setting.value), setting.value.span)
+                if not isinstance(given.value, Factor):
+                    net.arguments.accept(rates[setting.name], given, kind.name)
+                changes.append((selected, setting.name, given))
             except Unusable:
                 continue
     return changes
 
 
-def _text(selector: s.Name | s.Range) -> str:
-    return selector.id if isinstance(selector, s.Name) else f"{selector.first}..{selector.last}"
-
-
-def _select(selector: s.Name | s.Range, binder: NetBinder) -> list[str]:
-    """The parameters that a selector means: by role, kind, name, or a range of statements."""
-    trained = [op for op in binder.parameters.values() if op.kind == "parameter"]
+def _select(selector: s.Name | s.Range, net: Net, scope: Scope) -> list[str]:
+    """The parameters that a selector means: by role, kind, name, or a range of statements; mistakes are reported."""
+    trained = [op for op in net.parameters.values() if op.kind == "parameter"]
     if isinstance(selector, s.Range):
-        steps = steps_between(selector, binder.statements)
-        return [op.name for op in trained if op.layer in steps]
-    word = selector.id
-    return [
-        op.name
-        for op in trained
-        if word in (op.attrs["role"], op.attrs["of_kind"], op.name, op.layer) or op.name.startswith(f"{word}.")
-    ]
+        try:
+            steps = steps_between(selector, net, scope)
+        except Unusable:
+            return []
+        found = [op.name for op in trained if op.layer in steps]
+    else:
+        word = selector.id
+        steps = set(next((t.steps for t in net.statements if t.name == word), ()))
+        found = [
+            op.name
+            for op in trained
+            if word in (op.attrs["role"], op.attrs["of_kind"], op.name, op.layer)
+            or op.name.startswith(f"{word}.")
+            or op.layer in steps
+        ]
+    if not found and not is_broken(text_of(selector), net, scope):
+        near = suggest(text_of(selector), [*(t.name for t in net.statements), *net.parameters, *_words(trained)])
+        hint = "select by role (bias), kind (conv), name (fc8) or range (conv1..conv3)"
+        hint = f"did you mean '{near}'?" if near and near != text_of(selector) else hint
+        net.diagnostics.error(selector.span, f"'{text_of(selector)}' selects no parameter", hint=hint)
+    return found
 
 
-def steps_between(selector: s.Range, statements: Sequence[Statement]) -> set[str]:
-    """The steps of the statements from one name to another, in file order; empty where a name is unknown."""
-    names = [statement.name for statement in statements]
-    if selector.first not in names or selector.last not in names:
-        return set()
-    first, last = names.index(selector.first), names.index(selector.last)
-    return {step for statement in statements[first : last + 1] for step in statement.steps}
+def _words(trained: Sequence[Op]) -> set[str]:
+    """The roles and kinds that parameters have."""
+    return {word for op in trained for word in (op.attrs["role"], op.attrs["of_kind"])}
 
 
-def _no_match(selector: s.Name | s.Range, binder: NetBinder) -> None:
-    known = [statement.name for statement in binder.statements]
-    near = suggest(_text(selector), [*known, "bias", "weight"])
-    hint = f"did you mean '{near}'?" if near else "select by role (bias), kind (conv), name (fc8) or range (conv1..conv3)"
-    binder.diagnostics.error(selector.span, f"'{_text(selector)}' selects no parameter", hint=hint)
-
-
-def _set_rates(binder: NetBinder, kind: SolverKind, attrs: Mapping[str, Attr], changes: Sequence[Change]) -> None:
+def _set_rates(net: Net, kind: SolverKind, attrs: Mapping[str, Attr], changes: Sequence[Change]) -> None:
     """Write every parameter's rates on its op: the solver's, changed by the blocks in file order."""
-    rates = {name: {rate: attrs.get(rate, 0.0) for rate in attrs} for name in binder.parameters}
+    rates = {name: dict(attrs) for name in net.parameters}
     for names, rate, given in changes:
-        for name in names:
+        for name in dict.fromkeys(names):
             value = given.value
             rates[name][rate] = rates[name][rate] * value.value if isinstance(value, Factor) else float(value)
-    changed: dict[str, Op] = {}
-    for op in binder.ops:
-        if op.kind == "parameter":
-            changed[op.name] = replace(op, attrs={**op.attrs, **rates[op.name]})
-    binder.ops = [changed.get(op.name, op) for op in binder.ops]
-
+    net.ops = [replace(op, attrs={**op.attrs, **rates[op.name]}) if op.kind == "parameter" else op for op in net.ops]

@@ -119,11 +119,13 @@ class Evaluator:
     def unknown(self, expr: s.Name, words: Iterable[str] = (), hint: str | None = None) -> None:
         """Report a name that means nothing here."""
         words = tuple(words)
-        near = suggest(expr.id, [*words, *islice(self.names(), 2000)])
+        near = None if hint else suggest(expr.id, [*words, *islice(self.names(), 2000)])
         if near:
             hint = f"did you mean '{near}'?"
-        elif hint is None and words:
-            hint = f"{'one of: ' if len(words) > 1 else ''}{', '.join(words)}"
+        elif hint is None and expr.id.startswith("data."):
+            hint = "the data block has no such setting" if any(self.names()) else "the spec has no data block"
+        elif hint is None and len(words) > 1:
+            hint = f"words known here: {', '.join(words)}"
         self.diagnostics.error(expr.span, f"unknown name '{expr.id}'", hint=hint)
 
     def _call(self, expr: s.Call, words: Iterable[str]) -> Tree:
