@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from alexdsl.data.block import ask_classes, data_settings
+from alexdsl.data.block import ask_classes, data_problems, data_settings
 from alexdsl.data.settings import DataSettings
 from alexdsl.ir.graph import Graph
 from alexdsl.ir.protocol import Registry
@@ -75,7 +75,7 @@ def from_source(
     file: File = parse(source)
     expressions: dict[str, Expr] = {name: parse_expression(text, f"--set {name}") for name, text in overrides.items()}
     kinds = registry()
-    bound = bind(file, kinds, path=path, overrides=expressions, seed=seed, ask=ask_classes)
+    bound = bind(file, kinds, path=path, overrides=expressions, seed=seed, ask=ask_classes, check=data_problems)
     diagnostics = Diagnostics()
     data = data_settings(bound.data, diagnostics) if bound.data else None
     diagnostics.raise_if_errors()

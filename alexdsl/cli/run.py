@@ -102,6 +102,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     if resolved.notice and job.folder is None:
         show.note(resolved.notice)
     _check_classes(spec, resolved)
+    _check_images(spec, resolved)
     program = compile(spec, _backend(args), seed=spec.seed)
     _check_memory(program)
     folder = job.folder or _created(args, spec)
@@ -228,6 +229,21 @@ def _check_classes(spec: Spec, resolved: Resolved) -> None:
             f"the data has {len(resolved.classes)} classes, but '{name}' gives {scores} scores: "
             "linear(data.classes) counts them"
         )
+
+
+def _check_images(spec: Spec, resolved: Resolved) -> None:
+    """The prepared images must be what the net's input takes."""
+    from alexdsl.data.resizing import image_shape
+
+    assert spec.data is not None
+    given = image_shape(spec.data, resolved.train)
+    for op in spec.graph:
+        if op.kind == "input" and "shape" in op.attrs and tuple(op.attrs["shape"]) != given:
+            wanted = list(op.attrs["shape"])
+            raise InputError(
+                f"{op.location}: input {op.name} takes {wanted}, but the data block prepares images of {list(given)}: "
+                "see its crop, resize and channels"
+            )
 
 
 def _check_memory(program: Program) -> None:

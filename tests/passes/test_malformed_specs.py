@@ -25,8 +25,12 @@ def test_malformed(path: Path, golden: Callable[[Path, str], None]) -> None:
     first = source.line_text(1)
     sets = dict(word.split("=", 1) for word in first.split()[2:]) if first.startswith("# --set ") else {}
     overrides = {leaf: parse_expression(text, f"--set {leaf}") for leaf, text in sets.items()}
-    with pytest.raises(SpecError) as caught:
+
+    def read() -> None:
         bound = bind(parse(source), registry(), path=path, overrides=overrides, ask=ask_classes, check=data_problems)
         check_shapes(bound, registry())
+
+    with pytest.raises(SpecError) as caught:
+        read()
     assert all(diagnostic.span is not None for diagnostic in caught.value.diagnostics)
     golden(path.with_suffix(".txt"), f"{caught.value}\n")

@@ -113,6 +113,9 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "not built yet" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.batch=2e7", "--out", str(tmp_path / "b")) == 2
     assert "smaller batch" in capsys.readouterr().err
+    assert run(SPEC, "--set", "data.channels=3", "--out", str(tmp_path / "c")) == 2
+    assert "input image takes [1, 32, 32], but the data block prepares images of [3, 32, 32]" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_net_is_told_by_layer(

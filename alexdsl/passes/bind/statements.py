@@ -22,9 +22,11 @@ class NetBinder(Defs):
 
     def block(self, statements: Sequence[s.Stmt], scope: Scope) -> None:
         """Bind a block's statements in order; its constants and defaults hold for all of it."""
+        defs = {t.name for t in statements if isinstance(t, s.Def)}
         for name, span in defined(statements):
             scope.below.setdefault(name, span.line)
-            scope.taken.add(name)
+            if name not in defs:
+                scope.taken.add(name)
         self.constants([t for t in statements if isinstance(t, s.Const)], scope)
         scope.defaults.append(self._defaults([t for t in statements if isinstance(t, s.Default)], scope))
         for statement in statements:

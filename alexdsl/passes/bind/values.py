@@ -123,7 +123,8 @@ class Evaluator:
         if near:
             hint = f"did you mean '{near}'?"
         elif hint is None and expr.id.startswith("data."):
-            hint = "the data block has no such setting" if any(self.names()) else "the spec has no data block"
+            has_data = any(name.startswith("data.") for name in self.names())
+            hint = "the data block has no such setting" if has_data else "the spec has no data block"
         elif hint is None and len(words) > 1:
             hint = f"words known here: {', '.join(words)}"
         self.diagnostics.error(expr.span, f"unknown name '{expr.id}'", hint=hint)
