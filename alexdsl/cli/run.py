@@ -116,6 +116,9 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     measured = statistics(resolved.train, spec.data)
     with Loader(resolved.train, spec.data, measured, spec.seed, val=resolved.val) as loader:
         steps = _steps(spec, loader)
+        if state is not None and state.step >= steps:
+            show.note(f"{folder.path} has done its {state.step} steps; --steps or --epochs let it go further")
+            return 0
         loader.prefetch(state.step if state else 0)
         with show.working("loading kernels (the first time on a machine they are compiled)"):
             program.use("train")

@@ -52,6 +52,7 @@ def test_a_resumed_run_is_the_same_run(undisturbed: Path, tmp_path: Path) -> Non
     assert run(SPEC, "--steps", "60", "--out", str(folder)) == 0
     assert run("--resume", str(folder), "--steps", "140") == 0
     assert weights(folder, 140) == weights(undisturbed, 140)
+    assert run("--resume", str(folder)) == 0  # nothing is left to do
 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
