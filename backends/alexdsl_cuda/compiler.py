@@ -12,6 +12,8 @@ from typing import Any
 
 from numba import cuda
 
+from alexdsl.ir.kernels import fingerprint
+
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
 
 
@@ -25,7 +27,8 @@ class Compiled:
 
 def import_kernel(source: str, folder: Path) -> ModuleType:
     """A kernel's source as a module, from a file in ``folder`` that debuggers and profilers find."""
-    path = folder / "kernel_source.py"
+    # A name of its own for every source: Python takes a file rewritten within a second for the one it compiled before.
+    path = folder / f"kernel_{fingerprint(source)}.py"
     path.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
