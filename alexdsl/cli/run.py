@@ -111,8 +111,6 @@ def _run(args: argparse.Namespace, show: Show) -> int:
         folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
     last = folder.last_checkpoint() if job.folder else None
     state = read_state(last) if last else None
-    if job.folder:
-        folder.rewind(state.step if state else 0)
     measured = statistics(resolved.train, spec.data)
     with Loader(resolved.train, spec.data, measured, spec.seed, val=resolved.val) as loader:
         steps = _steps(spec, loader)
@@ -125,6 +123,9 @@ def _run(args: argparse.Namespace, show: Show) -> int:
         trainer = Trainer(program, loader, measured, tuple(resolved.classes), folder, show, steps, args.save_every)
         if last is not None and state is not None:
             trainer.resume(last, state)
+        if job.folder:
+            # Only now that the checkpoint has been taken: a refused one leaves the run as it was.
+            folder.rewind(program.steps)
         threads = getattr(program.active, "threads", 1)
         show.note(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "

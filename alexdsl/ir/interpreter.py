@@ -11,7 +11,6 @@ from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Array, Registry
 from alexdsl.ir.semantics import Semantics
 from alexdsl.ir.structure import LEAVES
-from alexdsl.ir.types import NUMPY
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,3 @@ def _leaf(op: Op, given: Mapping[str, Array]) -> Array:
         return array
     rows = len(array) // op.attrs["towers"]
     return array[op.attrs["tower"] * rows : (op.attrs["tower"] + 1) * rows]
-
-
-def zeros(graph: Graph, op: Op) -> Array:
-    """A zero array for a leaf of the graph, such as a velocity before the first step."""
-    found = graph.type(op.name)
-    return np.zeros(found.shape, NUMPY[found.dtype])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexdsl.ir.graph import Graph, Op, Result, prune
-from alexdsl.ir.interpreter import interpret, zeros
+from alexdsl.ir.interpreter import interpret
 from alexdsl.ir.protocol import ShapeError
 from alexdsl.ir.semantics import Semantics, fuse_ops, steps
 from alexdsl.ir.types import TensorType, f32
@@ -92,7 +92,6 @@ def test_the_interpreter_cuts_leaves_and_joins_their_updates() -> None:
     outcome = interpret(graph, REGISTRY, {"rate": np.asarray(0.5), "w": w, "v": np.ones(4)})
     np.testing.assert_array_equal(outcome.updates["w"], w / 2)
     np.testing.assert_array_equal(outcome.updates["v"], -w / 2)
-    assert zeros(graph, ops[1]).tolist() == [0, 0]
     with pytest.raises(KeyError, match="v"):
         interpret(graph, REGISTRY, {"rate": np.asarray(0.5), "w": w})
 
