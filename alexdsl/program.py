@@ -174,7 +174,8 @@ class Program:
         }
         for op in self.graph(mode):
             if op.kind == "input":
-                executable.write(op.name, given[op.attrs["field"]])
+                array = given[op.attrs["field"]]
+                executable.write(op.name, array[slice(*op.attrs["rows"])] if "rows" in op.attrs else array)
 
     def _checked(self, images: Array) -> Array:
         images = np.asarray(images, np.float32)

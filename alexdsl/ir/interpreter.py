@@ -39,6 +39,8 @@ def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> O
         values.update(zip((r.name for r in op.results), results, strict=True))
         for result, operand in _replaced(op, registry).items():
             leaf = _leaf_of(graph, op.operands[operand], registry)
+            if leaf is None:
+                continue
             whole = leaf.attrs.get("of", leaf.name)
             updates.setdefault(whole, {})[leaf.attrs.get("tower", 0)] = values[op.results[result].name]
     replaced = {name: _whole(parts) for name, parts in updates.items()}
@@ -49,12 +51,14 @@ def _replaced(op: Op, registry: Registry) -> Mapping[int, int]:
     return {} if "+" in op.kind else registry[op.kind].inplace
 
 
-def _leaf_of(graph: Graph, name: str, registry: Registry) -> Op:
-    """The weight or state whose storage a value has taken over."""
+def _leaf_of(graph: Graph, name: str, registry: Registry) -> Op | None:
+    """The weight or state whose storage a value has taken over, if it has."""
     op = graph.producers[name]
     while op.kind not in LEAVES:
-        position = [r.name for r in op.results].index(name)
-        name = op.operands[_replaced(op, registry)[position]]
+        operand = _replaced(op, registry).get([r.name for r in op.results].index(name))
+        if operand is None:
+            return None
+        name = op.operands[operand]
         op = graph.producers[name]
     return op
 
@@ -66,7 +70,8 @@ def _whole(parts: Mapping[int, Array]) -> Array:
 
 def _leaf(op: Op, given: Mapping[str, Array]) -> Array:
     if op.kind == "input":
-        return given[op.attrs["field"]]
+        array = given[op.attrs["field"]]
+        return array[slice(*op.attrs["rows"])] if "rows" in op.attrs else array
     array = given[op.attrs.get("of", op.name)]
     if "tower" not in op.attrs:
         return array

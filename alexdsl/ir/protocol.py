@@ -116,7 +116,8 @@ class LayerKind(OpKind):
     state_roles: ClassVar[Mapping[str, float]] = {}
     """Arrays that a step updates without a gradient, each with its first number; operands after the weights."""
     random: ClassVar[bool] = False
-    """Whether the op draws numbers: it gets the step as its last operand and the attributes ``seed`` and ``stream``."""
+    """Whether the op draws numbers: it gets the step as its last operand and the attributes ``seed`` and ``stream``; in
+    a slice of a batch also ``first``, its first image's place in the batch."""
     loss: ClassVar[bool] = False
     """Whether the result is a scalar to minimise; losses and metrics take labels after their input."""
     metric: ClassVar[bool] = False
@@ -129,6 +130,10 @@ class LayerKind(OpKind):
     def weights(self, types: Types, attrs: Attrs) -> Sequence[Weight]:
         """The weights and state that inputs of these types need, roles as declared. Raises ShapeError."""
         return ()
+
+    def whole_batch(self, attrs: Attrs) -> bool:
+        """Whether in training an image's result hangs on the others of its batch, so that slices of it would differ."""
+        return False
 
     def predict(self, op: Op) -> Op | None:
         """The op in place of ``op`` when the net predicts instead of training; none where it is the identity then."""

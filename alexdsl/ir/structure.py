@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -77,6 +78,24 @@ class Sum(OpKind):
         return (np.asarray(total),)
 
 
+class Accumulate(Sum):
+    """A total and one more value, added where the total lies: gradients of a batch's slices."""
+
+    name = "accumulate"
+    inplace: ClassVar[Mapping[int, int]] = {0: 0}
+
+
+class Mean(Sum):
+    """The mean of equal-shaped values, added from left to right: what the slices of a batch report."""
+
+    name = "mean"
+    first_stage = "parsed"
+
+    def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+        (total,) = super().reference(arrays, attrs)
+        return (np.asarray(total / len(arrays), total.dtype),)
+
+
 class Slice(OpKind):
     """``start`` up to ``stop`` along ``axis``: one tower's part of a value."""
 
@@ -136,6 +155,6 @@ class Convert(OpKind):
 
 
 STRUCTURE: tuple[OpKind, ...] = (
-    Input(), ParameterLeaf(), State(), Constant(), Sum(), Slice(), Join(), Copy(), Convert(),
+    Input(), ParameterLeaf(), State(), Constant(), Sum(), Accumulate(), Mean(), Slice(), Join(), Copy(), Convert(),
 )  # fmt: skip
 LEAVES = ("input", "parameter", "state")

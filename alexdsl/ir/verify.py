@@ -148,7 +148,8 @@ def _verify_replacements(graph: Graph, registry: Registry) -> None:
         inplace = registry[op.kind].inplace if "+" not in op.kind else {}
         for result, operand in inplace.items():
             name = op.operands[operand]
-            if graph.producers[name].kind not in ("parameter", "state") and name not in replaced:
+            lasting = graph.producers[name].kind in ("parameter", "state") or name in replaced
+            if not lasting and op.kind != "accumulate":
                 raise InvalidGraph(
                     f"%{op.name} = {op.kind} at stage '{graph.stage}': overwrites %{name}, no weight or state"
                 )

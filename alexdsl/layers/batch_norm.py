@@ -52,6 +52,9 @@ class BatchNorm(LayerKind):
     def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
         return [1, 0, 0, 0, 0][: len(types)], [1, 1, 1, 0, 0]
 
+    def whole_batch(self, attrs: Attrs) -> bool:
+        return bool(attrs["stats"] == "batch")
+
     def predict(self, op: Op) -> Op | None:
         return op.with_attrs(stats="frozen")
 

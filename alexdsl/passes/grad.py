@@ -57,7 +57,11 @@ def differentiate(graph: Graph, registry: Registry) -> Graph:
     emitter = GradientEmitter(graph, registry)
     loss = graph.outputs["loss"]
     grads: dict[str, list[str]] = {name: [] for name in graph.results}
-    grads[loss] += emitter.emit("constant", (), {"value": 1.0}, names=[f"{loss}.grad"])
+    # A batch in slices has a loss for each, of which the mean is taken.
+    losses = graph.producers[loss].operands if graph.producers[loss].kind == "mean" else (loss,)
+    (seed,) = emitter.emit("constant", (), {"value": 1 / len(losses)}, names=[f"{loss}.grad"])
+    for name in losses:
+        grads[name].append(seed)
     trained = {}
     for op in reversed(graph.ops):
         emitter.layer = op

@@ -25,7 +25,8 @@ def infer(graph: Graph, registry: Registry, report: Report | None = None) -> Gra
     typed: dict[str, tuple[TensorType, ...]] = {}
     for op in graph:
         if op.kind == "input":
-            types[op.name] = _input_type(op, graph.attrs["batch"])
+            first, last = op.attrs.get("rows", (0, graph.attrs["batch"]))
+            types[op.name] = _input_type(op, last - first)
         elif op.kind in ("parameter", "state"):
             leaves[op.name] = op
         else:

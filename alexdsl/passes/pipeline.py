@@ -18,6 +18,7 @@ from alexdsl.passes.place import place
 from alexdsl.passes.predict import predict, without_dropout
 from alexdsl.passes.save import save
 from alexdsl.passes.schedule import schedule
+from alexdsl.passes.slices import cut_batch, interleave
 from alexdsl.passes.solve import solve
 
 
@@ -51,9 +52,11 @@ PIPELINE = (
     Pass("predict", lambda g, o: predict(g, o.registry), ("predict",)),
     Pass("dropout", lambda g, o: g if o.dropout else without_dropout(g, o.registry), ("train", "gradients")),
     Pass("prune", lambda g, o: prune(g)),
+    Pass("slices", lambda g, o: cut_batch(g, o.registry), ("train", "gradients")),
     Pass("infer", lambda g, o: infer(g, o.registry, o.report), to="shaped"),
     Pass("grad", lambda g, o: differentiate(g, o.registry), ("train", "gradients"), "differentiated"),
     Pass("save", lambda g, o: save(g, o.registry, o.save), ("train", "gradients")),
+    Pass("interleave", lambda g, o: interleave(g), ("train", "gradients")),
     Pass("solve", lambda g, o: solve(g, g.attrs["solver"]), ("train",)),
     Pass("place", lambda g, o: place(g, o.registry), to="placed"),
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),

@@ -25,12 +25,12 @@ def move(lo: int, hi: int, slot: int, x: F1, y: F1, count: int, at_x: int, step_
 
 
 @kernel
-def add(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK):
-    """y = x + other."""
+def add(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, factor: float, *, BLOCK):
+    """y = (x + other) * factor."""
     first, last = lo * BLOCK, min(hi * BLOCK, y.size)
     left, right, target = x[first:last], other[first:last], y[first:last]
     for i in range(last - first):
-        target[i] = left[i] + right[i]
+        target[i] = (left[i] + right[i]) * factor
 
 
 @kernel
@@ -54,7 +54,7 @@ def constant(lo: int, hi: int, slot: int, y: F1, value: float):
 class Structure(Offer):
     """The IR's own ops. Copies between logical devices of one machine are plain copies."""
 
-    heads = ("slice", "join", "copy", "sum", "convert", "constant")
+    heads = ("slice", "join", "copy", "sum", "accumulate", "mean", "convert", "constant")
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -74,10 +74,14 @@ class Structure(Offer):
             return [Call(constant, (y, float(op.attrs["value"])), 1)]
         if op.kind == "copy":
             return [moved(names[0], y, results[0], results[0])]
-        if op.kind == "sum":
+        if op.kind in ("sum", "accumulate", "mean"):
             units = -(-results[0].elements // BLOCK)
             pairs = zip((names[0], *[y] * (len(names) - 2)), names[1:], strict=True)
-            return [Call(add, (a, b, y), units, {"BLOCK": BLOCK}, grain=16) for a, b in pairs]
+            factors = [1.0] * (len(names) - 2) + [1 / len(names) if op.kind == "mean" else 1.0]
+            return [
+                Call(add, (a, b, y, factor), units, {"BLOCK": BLOCK}, grain=16)
+                for (a, b), factor in zip(pairs, factors, strict=True)
+            ]
         if op.kind == "convert":
             return [converted(names[0], y, operands[0], results[0])]
         axis = op.attrs["axis"]

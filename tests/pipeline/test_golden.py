@@ -30,22 +30,31 @@ solver sgd { lr = 0.01, epochs = 1, bias { lr = 2x, decay = 0 } }
 """
 
 
-def _changes(mode: str) -> Iterator[tuple[str, Graph]]:
+SLICED = SPEC.replace("epochs = 1", "epochs = 1, slices = 2")
+
+
+def _changes(mode: str, spec: str = SPEC) -> Iterator[tuple[str, Graph]]:
     """What each pass makes of the net, of those that change anything in it."""
     before = None
-    for name, graph in run_passes(bound(SPEC, "small.net"), Options(REGISTRY, ExampleBackend(), mode)):
+    for name, graph in run_passes(bound(spec, "small.net"), Options(REGISTRY, ExampleBackend(), mode)):
         if graph != before:
             yield name, graph
         before = graph
 
 
 TRAINING = dict(_changes("train"))
+SLICES = dict(_changes("train", SLICED))
 PREDICTION = dict(_changes("predict"))
 
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_training(name: str, golden: Callable[[Path, str], None]) -> None:
     golden(GOLDEN / f"{name}.ir", print_graph(TRAINING[name]))
+
+
+@pytest.mark.parametrize("name", ["slices", "interleave"])
+def test_slices(name: str, golden: Callable[[Path, str], None]) -> None:
+    golden(GOLDEN / f"{name}.ir", print_graph(SLICES[name]))
 
 
 @pytest.mark.parametrize("name", ["predict", "lower"])
@@ -55,5 +64,8 @@ def test_prediction(name: str, golden: Callable[[Path, str], None]) -> None:
 
 def test_no_golden_file_is_left_over() -> None:
     wanted = {*(f"{name}.ir" for name in TRAINING), "predicting_predict.ir", "predicting_lower.ir"}
-    assert {path.name for path in GOLDEN.iterdir()} == wanted
-    assert {*TRAINING, *PREDICTION} | {"dropout", "prune", "save"} == {"bind", *(step.name for step in PIPELINE)}
+    assert {path.name for path in GOLDEN.iterdir()} == wanted | {"slices.ir", "interleave.ir"}
+    assert {*TRAINING, *SLICES, *PREDICTION} | {"dropout", "prune", "save"} == {
+        "bind",
+        *(step.name for step in PIPELINE),
+    }

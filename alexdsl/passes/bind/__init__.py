@@ -74,7 +74,8 @@ def bind(
         outputs = _net(statements, net, scope, check, file)
         net.failed = bool(diagnostics.errors)
         metrics = [label for label in outputs if label != "logits"]
-        solver = bind_solver(solver_statement, net, scope, metrics)
+        batch = _batch(leaves, diagnostics)
+        solver = bind_solver(solver_statement, net, scope, metrics, batch)
         devices = bind_places([t for t in statements if isinstance(t, s.Place)], net, scope)
         leaves.report_unused(bool(diagnostics.errors))
     except TooLarge:
@@ -84,8 +85,9 @@ def bind(
         diagnostics.error(None, "the spec nests too deeply", hint="name parts of it")
         diagnostics.raise_if_errors()
         raise
-    batch = _batch(leaves, diagnostics)
     attrs = {"mode": "train", "batch": batch or 1, "seed": seed, "devices": devices, "solver": solver.kind}
+    if solver.slices > 1:
+        attrs["slices"] = solver.slices
     graph = Graph(name, "parsed", tuple(net.ops), outputs, attrs)
     if diagnostics.errors:
         # What could be bound is looked at all the same, so that one reading shows all mistakes.

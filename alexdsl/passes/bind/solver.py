@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from alexdsl.ir.graph import Attr, Attrs, Op
 from alexdsl.ir.parameters import REQUIRED, Factor, Optional, Parameter, Whole
-from alexdsl.ir.protocol import SolverKind
+from alexdsl.ir.protocol import LayerKind, SolverKind
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import suggest
+from alexdsl.language.span import Span
 from alexdsl.passes.bind.net import Net
 from alexdsl.passes.bind.scope import Scope
 from alexdsl.passes.bind.selection import is_broken, steps_between, text_of
@@ -36,10 +37,12 @@ class SolverSettings:
     schedule: tuple[str, Attrs] = ("constant", {})
 
 
-def bind_solver(statement: s.Solver | None, net: Net, scope: Scope, metrics: Sequence[str]) -> SolverSettings:
+def bind_solver(
+    statement: s.Solver | None, net: Net, scope: Scope, metrics: Sequence[str], batch: int | None
+) -> SolverSettings:
     """The settings; every parameter op gets its rates as attributes. Mistakes are reported.
 
-    ``metrics`` are the names that a schedule may watch.
+    ``metrics`` are the names that a schedule may watch; ``batch`` is the number of images, if known.
     """
     registry = net.registry
     if statement is None:
@@ -62,14 +65,28 @@ def bind_solver(statement: s.Solver | None, net: Net, scope: Scope, metrics: Seq
         return SolverSettings()
     attrs = {p.name: bound[p.name] for p in kind.parameters}
     if bound["slices"] > 1:
-        hint = "leave it out, or use a smaller batch"
-        net.diagnostics.error(given["slices"].span, "slices is not built yet", hint=hint)
+        _check_slices(bound["slices"], given["slices"].span, net, batch)
     if bound["epochs"] and bound["steps"]:
         net.diagnostics.error(given["steps"].span, "a solver has epochs or steps, not both")
     _set_rates(net, kind, attrs, changes)
     return SolverSettings(
         statement.kind, attrs, bound["epochs"], bound["steps"], bound["validate"], bound["slices"], schedule
     )
+
+
+def _check_slices(slices: int, span: Span, net: Net, batch: int | None) -> None:
+    """Slices are equal parts of the batch, and no layer may look beyond its own."""
+    if batch is not None and batch % slices:
+        near = max(n for n in range(1, slices) if batch % n == 0)
+        hint = f"{near} does" if near > 1 else "a batch that it divides"
+        net.diagnostics.error(span, f"slices = {slices} does not divide the batch of {batch}", hint=hint)
+    for op in net.ops:
+        kind = net.registry[op.kind]
+        if isinstance(kind, LayerKind) and kind.whole_batch(op.attrs):
+            note = f"{op.layer} is a {op.kind} on line {net.spans[op.location].line}"
+            message = f"slices = {slices} would change what {op.kind} computes, which looks at the whole batch"
+            net.diagnostics.error(span, message, note, hint="slices = 1 with a smaller batch")
+            return
 
 
 def _settings(statement: s.Solver, kind: SolverKind, net: Net, scope: Scope) -> dict[str, Given]:
