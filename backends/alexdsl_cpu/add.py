@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F1, Function
 from alexdsl_cpu.offer import Call, Constants, Offer, extras, rows_of, scalars, tail, with_extra
 from alexdsl_cpu.structure import BLOCK
@@ -27,9 +27,6 @@ class Add(Offer):
 
     heads = ("add",)
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and scalars(chain[1:]) and extras(chain[1:]) <= 1
 
@@ -43,6 +40,6 @@ class Add(Offer):
         other = names.pop() if len(epilogue.args) == 2 else y
         units = -(-results[0].elements // BLOCK)
         sums = [(names[0], names[1]), *((y, name) for name in names[2:])]
-        calls = [Call(plain, (*pair, y), units, {"BLOCK": BLOCK}, grain=16) for pair in sums[:-1]]
+        calls = [Call(plain, (*pair, y, 1.0), units, {"BLOCK": BLOCK}, grain=16) for pair in sums[:-1]]
         last: Constants = {"BLOCK": BLOCK, "EPILOGUE": with_extra(epilogue)}
         return [*calls, Call(add, (*sums[-1], other, y), units, last, grain=16)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import pool_axes
 from alexdsl_cpu.dialect import F4, Function, f32
 from alexdsl_cpu.maxpool import pool_constants
@@ -72,9 +72,6 @@ class AvgPool(Offer):
     """``avgpool`` and its gradient; the gradient's epilogue takes at most one further operand."""
 
     heads = ("avgpool", "avgpool_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and chain[0].name == "avgpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import F1, F2, f32
 from alexdsl_cpu.offer import Call, Offer, padded, rows_of
@@ -176,9 +176,6 @@ class BatchNorm(Offer):
     """``batch_norm`` and its gradient, for maps and vectors."""
 
     heads = ("batch_norm", "batch_norm_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         return [rows_of(t) for t in operands], [rows_of(t) for t in results]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from alexdsl.ir.graph import Op
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.offer import Call, Offer
 from alexdsl_cpu.structure import inner, moved
@@ -16,9 +16,6 @@ class Concat(Offer):
     """``concat`` and its gradient."""
 
     heads = ("concat", "concat_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         if op.kind == "concat":

@@ -10,7 +10,7 @@ import numpy as np
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import Axis, axes
 from alexdsl_cpu.dialect import F1, F2, F4, Function, N, T, f32, sgemm
@@ -210,9 +210,6 @@ class Conv(Offer):
     """``conv`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
 
     heads = ("conv", "conv_input_grad", "conv_weight_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and chain[0].name != "conv_weight_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1

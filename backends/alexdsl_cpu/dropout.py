@@ -9,7 +9,7 @@ import numpy as np
 from alexdsl.ir import philox
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F1, L1, Function, f32
 from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, rows_of, scalars, tail, with_extra
 
@@ -81,9 +81,6 @@ class Dropout(Offer):
     """``dropout`` and its gradient, one kernel; an epilogue takes at most one further operand."""
 
     heads = ("dropout", "dropout_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and scalars(chain[1:]) and extras(chain[1:]) <= 1

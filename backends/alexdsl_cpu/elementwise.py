@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
-from alexdsl.ir.kernels import kernel, scalar_chain
-from alexdsl.ir.protocol import OpKind, Registry, Types
-from alexdsl.ir.semantics import steps
+from alexdsl.ir.kernels import kernel
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import CPU, F1, Function
-from alexdsl_cpu.offer import Call, Offer, extras, rows_of, scalars, with_extra
+from alexdsl_cpu.offer import Call, Offer, extras, scalars, whole_chain, with_extra
 
 BLOCK = 4096
 """Elements of one unit of work: 16 KiB of each array."""
@@ -28,19 +27,11 @@ def elementwise(lo: int, hi: int, slot: int, x: F1, other: F1, y: F1, *, BLOCK, 
 class Elementwise(Offer):
     """Any chain of kinds with a ``scalar``, with at most one operand beside the value that flows through."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and scalars(chain) and extras(chain) <= 1
 
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        return [rows_of(t) for t in operands], [rows_of(t) for t in results]
-
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        kinds = [self.registry[name] for name in op.kind.split("+")]
-        attrs = [s.attrs for s in steps(op.attrs)] if "+" in op.kind else [op.attrs]
-        function = with_extra(scalar_chain(kinds, attrs, CPU))
+        function = with_extra(whole_chain(op, self.registry, CPU))
         x, other = f"%{op.operands[0]}", f"%{op.operands[-1]}"
         units = -(-results[0].elements // BLOCK)
         return [Call(elementwise, (x, other, f"%{op.name}"), units, {"BLOCK": BLOCK, "FUNCTION": function}, grain=16)]

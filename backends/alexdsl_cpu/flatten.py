@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alexdsl.ir.graph import Op
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl_cpu.offer import Call, Offer
 from alexdsl_cpu.structure import converted, moved
 
@@ -15,9 +15,6 @@ class Flatten(Offer):
     """``flatten`` and its gradient."""
 
     heads = ("flatten", "flatten_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         x, y, source, target = f"%{op.operands[0]}", f"%{op.name}", operands[0], results[0]

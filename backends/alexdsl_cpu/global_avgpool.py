@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F2, F4, Function, f32
 from alexdsl_cpu.offer import Call, Offer, extras, scalars, tail, with_extra
 
@@ -47,9 +47,6 @@ class GlobalAvgPool(Offer):
     """``global_avgpool`` and its gradient; the gradient's epilogue takes at most one further operand."""
 
     heads = ("global_avgpool", "global_avgpool_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and chain[0].name == "global_avgpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1

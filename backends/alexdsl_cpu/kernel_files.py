@@ -8,6 +8,7 @@ from alexdsl_cpu.batch_norm import BatchNorm
 from alexdsl_cpu.concat import Concat
 from alexdsl_cpu.conv import Conv
 from alexdsl_cpu.dropout import Dropout
+from alexdsl_cpu.elementwise import Elementwise
 from alexdsl_cpu.flatten import Flatten
 from alexdsl_cpu.global_avgpool import GlobalAvgPool
 from alexdsl_cpu.linear import Linear
@@ -34,4 +35,5 @@ KERNEL_FILES = (
     SoftmaxCrossEntropy,
     Structure,
     TopK,
+    Elementwise,
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F1, F2, Function, N, T, f32, sgemm
 from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, scalars, tail, with_extra
 
@@ -68,9 +68,6 @@ class Linear(Offer):
     """``linear`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
 
     heads = ("linear", "linear_input_grad", "linear_weight_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         # A gradient of maps leaves in rows while what follows wants channels last: only flat values take an epilogue.

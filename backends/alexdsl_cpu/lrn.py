@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Attrs, Op
 from alexdsl.ir.kernels import Scalar, kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import pool_axes
 from alexdsl_cpu.dialect import CPU, F1, F2, F4, U4, Function, f32
@@ -183,9 +183,6 @@ class Lrn(Offer):
     """``lrn``, its gradient with an epilogue of at most one further operand, and both with max pooling after lrn."""
 
     heads = ("lrn", "lrn_grad", "maxpool_grad+lrn_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         if keeps:

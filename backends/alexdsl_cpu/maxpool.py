@@ -8,7 +8,7 @@ import numpy as np
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import Axis, pool_axes
 from alexdsl_cpu.dialect import F2, F3, F4, U3, U4, Function, f32
 from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, retyped, scalars, tail, with_extra
@@ -103,9 +103,6 @@ class MaxPool(Offer):
     """``maxpool``, and ``maxpool_grad`` with an epilogue of elementwise kinds with at most one further operand."""
 
     heads = ("maxpool", "maxpool_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and chain[0].name == "maxpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1

@@ -13,11 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from alexdsl.ir.backend import Progress, silent
 from alexdsl.ir.graph import Graph, Launch, Op
+from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
-from alexdsl.ir.types import NUMPY, TensorType
+from alexdsl.ir.types import NUMPY
 from alexdsl_cpu.intrinsics import FLUSH, set_float_mode
 from alexdsl_cpu.loader import load_kernels
-from alexdsl_cpu.offer import FILTERS, MAPS, SLOTS, physical
+from alexdsl_cpu.offer import SLOTS
 from alexdsl_cpu.workers import Workers
 
 
@@ -116,11 +117,6 @@ def available() -> int:
     cores = len(os.sched_getaffinity(0))
     asked = os.environ.get("ALEXDSL_THREADS", "")
     return min(cores, int(asked)) if asked.isdigit() and int(asked) > 0 else cores
-
-
-def logical(view: Array, type: TensorType) -> Array:
-    """An array in its physical order seen in the logical one."""
-    return view.transpose(0, 3, 1, 2) if type.layout in (MAPS, FILTERS) else view
 
 
 def _aligned(size: int) -> Array:

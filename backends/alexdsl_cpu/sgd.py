@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl_cpu.dialect import F1
 from alexdsl_cpu.offer import Call, Offer
 
@@ -35,9 +35,6 @@ class Sgd(Offer):
     """``sgd``, in place."""
 
     heads = ("sgd",)
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         same = operands[0].layout

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl_cpu.dialect import F1, F2, I1, f32
 from alexdsl_cpu.offer import Call, Offer, padded
 
@@ -78,9 +78,6 @@ class SoftmaxCrossEntropy(Offer):
     """``softmax_cross_entropy`` and its gradient."""
 
     heads = ("softmax_cross_entropy", "softmax_cross_entropy_grad")
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         forward = op.kind == "softmax_cross_entropy"

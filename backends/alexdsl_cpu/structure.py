@@ -7,10 +7,10 @@ from math import prod
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import F1
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, physical, retyped
+from alexdsl_cpu.offer import Call, Offer, physical, place_of, retyped
 
 BLOCK = 4096
 
@@ -56,9 +56,6 @@ class Structure(Offer):
 
     heads = ("slice", "join", "copy", "sum", "accumulate", "mean", "convert", "constant")
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         if op.kind == "convert":
             return [t.layout for t in operands], [t.layout for t in results]
@@ -95,14 +92,9 @@ class Structure(Offer):
         return calls
 
 
-def _place(type: TensorType, axis: int) -> int:
-    """Where a logical axis lies in memory."""
-    return {0: 0, 1: 3, 2: 1, 3: 2}[axis] if type.layout in (MAPS, FILTERS) else axis
-
-
 def inner(type: TensorType, axis: int) -> int:
     """Numbers that one step along a logical axis skips."""
-    return prod(physical(type)[_place(type, axis) + 1 :])
+    return prod(physical(type)[place_of(type, axis) + 1 :])
 
 
 def moved(
@@ -115,7 +107,7 @@ def moved(
         rows = source.shape[0] if source.shape else 1
         width = source.elements // rows
         return Call(function, (x, y, width, 0, width, 0, width), rows)
-    place = _place(source, axis)
+    place = place_of(source, axis)
     rows = prod(physical(source)[:place])
     steps = source.elements // rows, target.elements // rows
     sizes = (min(steps), taken, steps[0], put, steps[1])

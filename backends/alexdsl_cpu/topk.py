@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.protocol import Types
 from alexdsl_cpu.dialect import F1, F2, I1
 from alexdsl_cpu.offer import Call, Offer
 
@@ -33,9 +33,6 @@ class TopK(Offer):
     """``topk``."""
 
     heads = ("topk",)
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         scores, label = (f"%{name}" for name in op.operands)
