@@ -251,10 +251,14 @@ def _solver_text(spec: Spec) -> str:
     solver = spec.solver
     kind, attrs = solver.schedule
     counts = {"epochs": solver.epochs, "steps": solver.steps}
-    long = next((f"{count} {unit}" for unit, count in counts.items() if count), "no length given")
+    long = next(
+        (f"{count} {unit if count > 1 else unit[:-1]}" for unit, count in counts.items() if count), "no length given"
+    )
     shown = {name: f"{value:g}" if isinstance(value, float) else value for name, value in solver.attrs.items()}
     numbers = ", ".join(f"{name} {value}" for name, value in shown.items())
-    schedule = f", schedule {kind}({', '.join(f'{k} = {v}' for k, v in attrs.items())})" if kind != "constant" else ""
+    declared = [p.name for p in spec.registry.schedules[kind].parameters]
+    given = ", ".join(f"{name} = {attrs[name]}" for name in declared)
+    schedule = f", schedule {kind}({given})" if kind != "constant" else ""
     return f"{solver.kind}, {numbers}, {long}{schedule}"
 
 

@@ -227,7 +227,7 @@ class _Formatter:
             return False
         if before in ("LPAR", "LSQB", "_DOTS") or kind in ("RPAR", "RSQB", "COMMA", "_DOTS"):
             return False
-        if kind == "LPAR":
+        if kind == "LPAR" and before != "EQUAL":
             return before not in ("NAME", "LABEL")
         if "EQUAL" in (kind, before) and self._in_parentheses():
             return self.settings[-1] or (self.heads[-1] == "_DEF" and len(self.brackets) == self._depth_of_params())

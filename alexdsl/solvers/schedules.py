@@ -49,6 +49,7 @@ class Plateau(Schedule):
     """The learning rate is multiplied by ``factor`` when the metric has not got better for ``patience`` validations
     ("divided by 10 when the validation error stopped improving", Krizhevsky et al. 2012, section 5)."""
 
+    # Beside the parameters binding sets ``rises``: whether more of the metric is better.
     name = "plateau"
     parameters = (
         Parameter("metric", Metric(), doc="what should improve: accuracies upwards, losses downwards"),
@@ -58,7 +59,7 @@ class Plateau(Schedule):
 
     def factor(self, progress: Progress, attrs: Attrs) -> float:
         name = attrs["metric"].removeprefix("val.")
-        sign = -1.0 if "loss" in name else 1.0
+        sign = 1.0 if attrs["rises"] else -1.0
         drops, waited, best = 0, 0, float("-inf")
         for metrics in progress.validations:
             value = sign * metrics.get(name, float("-inf"))

@@ -26,7 +26,7 @@ from alexdsl.data.settings import (
 from alexdsl.ir.graph import Op
 from alexdsl.language import Diagnostics, Source, SpecError, parse, parse_expression, read_source
 from alexdsl.language.formatter import format_text
-from alexdsl.passes.bind import Block, Bound, bind
+from alexdsl.passes.bind import BATCH, Block, Bound, bind
 from alexdsl.passes.check import check_shapes
 from alexdsl.registry import registry
 
@@ -287,8 +287,32 @@ def test_solver_settings_and_schedule() -> None:
     tail = "report top1(scores)\nsolver sgd { lr = 0.1, epochs = 3, schedule = plateau(val.top1, factor = 50%) }"
     solver = bound(IMAGE + "a = relu" + END + tail).solver
     assert (solver.kind, solver.attrs["lr"], solver.epochs, solver.steps) == ("sgd", 0.1, 3, None)
-    assert solver.schedule == ("plateau", {"metric": "val.top1", "factor": 0.5, "patience": 5})
+    assert solver.schedule == ("plateau", {"metric": "val.top1", "factor": 0.5, "patience": 5, "rises": True})
     assert not bound(IMAGE + "a = relu" + END).has_solver
+
+
+@pytest.mark.parametrize(
+    ("metric", "rises"), [("val.top1", True), ("val.loss", False), ("val.softmax_cross_entropy", False)]
+)
+def test_a_metric_knows_its_direction(metric: str, rises: bool) -> None:
+    solver = f"solver sgd {{ lr = 1, schedule = plateau({metric}) }}"
+    tail = f"report top1(scores), softmax_cross_entropy(scores, label)\n{solver}"
+    assert bound(IMAGE + "a = relu" + END + tail).solver.schedule[1]["rises"] is rises
+
+
+def test_declared_first_values_are_those_that_one_would_write() -> None:
+    plain, written = (
+        bound(IMAGE + f"a = conv(4, kernel=3{weight}) | linear(5{weight})" + END).graph
+        for weight in ("", ", weight=he, bias=0")
+    )
+    first = [[op.attrs["init"] for op in graph if "init" in op.attrs] for graph in (plain, written)]
+    assert first[0] == first[1]
+    assert first[0][0] == {"kind": "he", "by": "normal", "fan": "in"}
+
+
+def test_a_data_block_without_a_batch_has_the_declared_one() -> None:
+    found = bound('data d { source = sample("fashion") }\n' + IMAGE + "a = relu" + END)
+    assert found.batch == found.graph.attrs["batch"] == BATCH == 128
 
 
 # --- overrides
@@ -416,9 +440,9 @@ def test_one_mistake_one_message() -> None:
     assert mistake(IMAGE + "default conv { kernel = 1.5 }\na = conv(3)\nb = conv(3)" + END).startswith("kernel of conv")
 
 
-def test_an_input_that_the_data_does_not_bring() -> None:
-    found = bound('data d { source = sample("fashion") }\ninput picture [3]\na = relu' + END)
-    assert [w.message for w in found.warnings] == ["the data brings no 'picture'"]
+@pytest.mark.parametrize("data", ["", 'data d { source = sample("fashion") }\n'])
+def test_an_input_that_is_no_field_of_the_data(data: str) -> None:
+    assert mistake(data + "input picture [3]\na = relu" + END) == "the data has no field 'picture'"
 
 
 def test_many_steps_are_bound_quickly() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alexdsl.ir.graph import Graph
 from alexdsl.ir.parameters import whole
-from alexdsl.ir.protocol import Registry
+from alexdsl.ir.protocol import LayerKind, Registry
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import Diagnostic, Diagnostics
 from alexdsl.language.span import Span
@@ -27,6 +27,8 @@ from alexdsl.passes.misfits import misfits
 __all__ = ["HOME", "Block", "Bound", "Given", "SolverSettings", "bind"]
 
 MOST_ERRORS = 50
+BATCH = 128
+"""Images of a batch where the data block does not say."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def bind(
     try:
         outputs = _net(statements, net, scope, check, file)
         net.failed = bool(diagnostics.errors)
-        metrics = [label for label in outputs if label != "logits"]
         batch = _batch(leaves, diagnostics)
+        metrics = {label: _rises(name, net) for label, name in outputs.items() if label != "logits"}
         solver = bind_solver(solver_statement, net, scope, metrics, batch)
         devices = bind_places([t for t in statements if isinstance(t, s.Place)], net, scope)
         leaves.report_unused(bool(diagnostics.errors))
@@ -130,9 +132,17 @@ def _after_data(constants: Sequence[s.Const]) -> set[str]:
     return late
 
 
+def _rises(value: str, net: NetBinder) -> bool:
+    """Whether more of a reported value is better, as of an accuracy and unlike a loss."""
+    kind = next(net.registry[op.kind] for op in net.ops if op.results[0].name == value)
+    return isinstance(kind, LayerKind) and kind.metric
+
+
 def _batch(leaves: Leaves, diagnostics: Diagnostics) -> int | None:
     given = leaves.block.settings.get("batch") if leaves.block else None
-    if given is None or given.value is BROKEN:
+    if given is None:
+        return BATCH if leaves.block else None
+    if given.value is BROKEN:
         return None
     batch = whole(given.value)
     if batch is None or not 1 <= batch < 2**31:

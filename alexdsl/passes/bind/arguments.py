@@ -53,7 +53,7 @@ class Arguments:
                 except Unusable:
                     failed = True
             elif parameter.default is not REQUIRED:
-                attrs[parameter.name] = parameter.default
+                attrs[parameter.name] = self._declared(parameter)
             elif parameter.name not in meant:
                 failed = True
                 doc = f" ({parameter.doc})" if parameter.doc else ""
@@ -63,6 +63,14 @@ class Arguments:
         if failed:
             raise Unusable
         return attrs
+
+    def _declared(self, parameter: Parameter) -> Attr:
+        """The declared default; of an initialiser with all of its arguments."""
+        value = parameter.default
+        if not takes_initialiser(parameter) or value is None:
+            return value
+        rule = self.initialisers[value["kind"]]
+        return {"kind": rule.name, **{p.name: p.default for p in rule.parameters}, **value}
 
     def accept(self, parameter: Parameter, argument: Given, kind: str) -> Attr:
         """One argument as an attribute. Raises Unusable."""

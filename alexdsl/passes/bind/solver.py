@@ -38,11 +38,11 @@ class SolverSettings:
 
 
 def bind_solver(
-    statement: s.Solver | None, net: Net, scope: Scope, metrics: Sequence[str], batch: int | None
+    statement: s.Solver | None, net: Net, scope: Scope, metrics: Mapping[str, bool], batch: int | None
 ) -> SolverSettings:
     """The settings; every parameter op gets its rates as attributes. Mistakes are reported.
 
-    ``metrics`` are the names that a schedule may watch; ``batch`` is the number of images, if known.
+    ``metrics`` are what a schedule may watch, and whether more of it is better; ``batch`` counts images, if known.
     """
     registry = net.registry
     if statement is None:
@@ -119,7 +119,7 @@ def _settings(statement: s.Solver, kind: SolverKind, net: Net, scope: Scope) -> 
     return given
 
 
-def _schedule(given: Given | None, net: Net, metrics: Sequence[str]) -> tuple[str, Attrs]:
+def _schedule(given: Given | None, net: Net, metrics: Mapping[str, bool]) -> tuple[str, Attrs]:
     constant: tuple[str, Attrs] = ("constant", {})
     if given is None or given.value is BROKEN:
         return constant
@@ -137,7 +137,11 @@ def _schedule(given: Given | None, net: Net, metrics: Sequence[str]) -> tuple[st
     except Unusable:
         return constant
     metric = attrs.get("metric")
-    if isinstance(metric, str) and metric.removeprefix("val.") not in metrics and not net.diagnostics.errors:
+    if not isinstance(metric, str):
+        return tree.name, attrs
+    if (label := metric.removeprefix("val.")) in metrics:
+        return tree.name, {**attrs, "rises": metrics[label]}
+    if not net.diagnostics.errors:
         watched = [f"val.{name}" for name in metrics]
         near = suggest(metric, watched)
         hint = f"did you mean '{near}'?" if near else f"the spec has {', '.join(watched)}"
