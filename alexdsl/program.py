@@ -83,11 +83,13 @@ class Program:
         spec: Spec,
         backend: Backend,
         *,
+        device: str | Mapping[str, str] | None = None,
         threads: int | None = None,
         save: str = "store",
         progress: Progress = silent,
     ) -> None:
         self.spec, self.backend = spec, backend
+        self._device = device or backend.devices[0]
         self.batch: int = spec.graph.attrs["batch"]
         self._threads, self._save, self._progress = threads, save, progress
         self._graphs: dict[str, Graph] = {}
@@ -117,6 +119,13 @@ class Program:
         """The executable that holds the newest weights."""
         return self._loaded[self._active] if self._active else self.use(self.home)
 
+    def _bound(self, graph: Graph) -> Mapping[str, str]:
+        """The real device of each logical one."""
+        logical = graph.attrs["devices"]
+        if isinstance(self._device, str):
+            return self.backend.bind(self._device, logical)
+        return {name: self.backend.bind(self._device[name], [name])[name] for name in logical}
+
     def holder(self, leaf: str) -> Executable:
         """The executable that holds the newest value of a leaf: the active one, or training's for what only it has."""
         active = self.active
@@ -129,7 +138,8 @@ class Program:
         if mode == self._active:
             return self._loaded[mode]
         if mode not in self._loaded:
-            self._loaded[mode] = self.backend.load(self.graph(mode), self._threads, self._progress)
+            graph = self.graph(mode)
+            self._loaded[mode] = self.backend.load(graph, self._bound(graph), self._threads, self._progress)
             if self._active is None:
                 self._initialise(self.graph(mode), self._loaded[mode])
         if self._active is not None:
@@ -252,11 +262,13 @@ def compile(
     *,
     batch: int | None = None,
     seed: int | None = None,
+    device: str | Mapping[str, str] | None = None,
     threads: int | None = None,
     save: str = "store",
     progress: Progress = silent,
 ) -> Program:
-    """Compile a spec for a backend. ``batch`` and ``seed`` replace the spec's own.
+    """Compile a spec for a backend. ``batch`` and ``seed`` replace the spec's own; ``device`` is one for all logical
+    devices of the spec (``"cuda:1"``), or one for each.
 
     Raises LookupError for an unknown backend, Gap where it lacks a kernel.
     """
@@ -264,4 +276,4 @@ def compile(
         spec = from_source(spec.source, spec.path, spec.overrides, seed)
     if batch is not None:
         spec = spec.with_batch(batch)
-    return Program(spec, find_backend(backend), threads=threads, save=save, progress=progress)
+    return Program(spec, find_backend(backend), device=device, threads=threads, save=save, progress=progress)

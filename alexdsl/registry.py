@@ -24,6 +24,11 @@ def registry() -> Registry:
     return found
 
 
+def backends() -> tuple[str, ...]:
+    """The names of the installed backends."""
+    return tuple(sorted(point.name for point in entry_points(group="alexdsl.backends")))
+
+
 def backend(name: str) -> Backend:
     """The installed backend called ``name``; getting it compiles nothing. Raises LookupError with the known ones."""
     points = {point.name: point for point in entry_points(group="alexdsl.backends")}

@@ -26,6 +26,10 @@ class Strategy:
     cost: float = 0.0
 
 
+class Unavailable(Exception):
+    """A device that cannot be used here; the message says why and what to do."""
+
+
 class Gap(Exception):
     """The backend has no kernel for an op; the message names both."""
 
@@ -34,6 +38,12 @@ class Backend(Protocol):
     """A backend's offers import no compiler of kernels; ``load`` does."""
 
     name: str
+    devices: Sequence[str]
+    """The sorts of real devices that its programs run on, such as ``cuda``, of which ``cuda:1`` is the second."""
+
+    def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
+        """The real device for each logical one when ``device``, one or a sort of them, is asked for all. Raises
+        Unavailable."""
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         """Whether a kernel computes these ops in one go; ``keeps``: also storing the value before the last."""
@@ -47,8 +57,11 @@ class Backend(Protocol):
     def lower(self, graph: Graph) -> Graph:
         """scheduled -> program: the graph with the launches of every op and the sources of their kernels."""
 
-    def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
-        """The program with its kernels compiled and its arenas allocated; ``progress`` hears of each kernel."""
+    def load(
+        self, program: Graph, bound: Mapping[str, str], threads: int | None = None, progress: Progress = silent
+    ) -> Executable:
+        """The program with its kernels compiled and its arenas allocated on the real devices to which the logical ones
+        are ``bound``; ``progress`` hears of each kernel. Raises Unavailable, MemoryError."""
 
 
 class Executable(Protocol):

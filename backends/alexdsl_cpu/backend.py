@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from alexdsl.ir.backend import Executable, Progress, silent
+from collections.abc import Mapping, Sequence
+
+from alexdsl.ir.backend import Executable, Progress, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl_cpu.dialect import CPU
@@ -14,6 +16,7 @@ class CpuBackend(OfferedBackend[Call]):
     """Numba kernels for the CPU: a fixed cut of every op into units, done by any number of workers."""
 
     name = "cpu"
+    devices = ("cpu",)
     dialect = CPU
     files = KERNEL_FILES
 
@@ -22,7 +25,14 @@ class CpuBackend(OfferedBackend[Call]):
         params = [annotation for _, annotation in call.function.parameters[3:]]
         return Launch(name, tuple(call.args), {"units": call.units, "grain": call.grain, "params": tuple(params)})
 
-    def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
+    def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
+        if device != "cpu":
+            raise Unavailable(f"there is no device '{device}': all logical devices are parts of the one cpu")
+        return dict.fromkeys(logical, "cpu")
+
+    def load(
+        self, program: Graph, bound: Mapping[str, str], threads: int | None = None, progress: Progress = silent
+    ) -> Executable:
         from alexdsl_cpu.runtime import CpuExecutable
 
         return CpuExecutable(program, threads, progress)

@@ -89,7 +89,7 @@ def _get_mxcsr(_typing: Any) -> Any:
 
 @njit("uint32(uint32)")
 def _swap_mxcsr(value: int) -> int:
-    before: int = _get_mxcsr()  # type: ignore[call-arg]  # the typing context is Numba's to give
+    before: int = _get_mxcsr()  # the typing context is Numba's to give
     _set_mxcsr(value)
     return before
 

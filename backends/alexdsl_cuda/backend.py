@@ -1,79 +1,76 @@
-"""The CUDA backend's offers put together: which kernel file answers for which op, and the lowering to launches."""
+"""The CUDA backend: its kernel files put together, their calls as launches, and the loading of programs."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
 
-from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, silent
+from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
-from alexdsl.ir.kernels import fingerprint, render
-from alexdsl.ir.protocol import OpKind, Registry, Types
-from alexdsl.ir.structure import LEAVES
-from alexdsl_cuda.conv import Conv
+from alexdsl.ir.offers import OfferedBackend
+from alexdsl.ir.protocol import Types
+from alexdsl_cuda import probe
 from alexdsl_cuda.dialect import CUDA
-from alexdsl_cuda.offer import MOST_ELEMENTS, Call, Offer
+from alexdsl_cuda.driver import Driver
+from alexdsl_cuda.kernel_files import KERNEL_FILES
+from alexdsl_cuda.offer import MOST_ELEMENTS, Call
 
-KERNEL_FILES = (Conv,)
-"""Kernels for a new layer kind are a file beside this one and an entry here."""
+IMAGINED = ("sim", "emu")
+"""Devices that need no GPU: Numba's simulator, and the emulator of PTX."""
 
 
-class CudaBackend:
+class CudaBackend(OfferedBackend[Call]):
     """Numba kernels for CUDA."""
 
     name = "cuda"
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
-    @cached_property
-    def _offers(self) -> Mapping[str, Offer]:
-        offers = [make(self.registry) for make in KERNEL_FILES]
-        return {head: offer for offer in offers for head in offer.heads}
-
-    def _of(self, op: Op) -> Offer:
-        found = self._offers.get(op.kind.split("+")[0])
-        if found is None:
-            raise Gap(f"the CUDA backend has no kernel for '{op.kind}' (%{op.name})")
-        return found
-
-    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        found = self._offers.get(chain[0].name)
-        return found is not None and found.fuses(chain, keeps)
-
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        if op.kind in LEAVES:
-            return [], [""]
-        return self._of(op).layouts(op, operands, results)
+    devices = ("cuda", *IMAGINED)
+    dialect = CUDA
+    files = KERNEL_FILES
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         for type in (*operands, *results):
             if type.elements > MOST_ELEMENTS:
                 raise Gap(
-                    f"the CUDA backend has no kernel for '{op.kind}' (%{op.name}) of {type}: it counts in 32 bits"
+                    f"the cuda backend has no kernel for '{op.kind}' (%{op.name}) of {type}: it counts in 32 bits"
                 )
-        return self._of(op).strategies(op, operands, results)
+        return super().strategies(op, operands, results)
 
-    def lower(self, graph: Graph) -> Graph:
-        kernels: dict[str, str] = {}
-        ops = []
-        for op in graph:
-            if op.kind in LEAVES:
-                ops.append(op)
-                continue
-            calls = self._of(op).calls(op, graph.types(op.operands), graph.types(r.name for r in op.results))
-            ops.append(replace(op, launches=tuple(_launch(call, kernels) for call in calls)))
-        return graph.with_ops(ops, stage="program", kernels=kernels)
+    def launch(self, call: Call, kernels: dict[str, str]) -> Launch:
+        name = self.rendered(call.function, call.constants, kernels)
+        params = tuple(annotation for _, annotation in call.function.parameters)
+        return Launch(name, tuple(call.args), {"grid": call.grid, "block": call.block, "params": params})
 
-    def load(self, program: Graph, threads: int | None = None, progress: Progress = silent) -> Executable:
-        raise Gap(
-            "the CUDA backend compiles kernels but cannot run them yet: its runtime is not built; use the cpu backend"
-        )
+    def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
+        if device in IMAGINED:
+            return dict.fromkeys(logical, device)
+        gpus = probe.gpus()
+        if device == self.name:
+            return {name: f"cuda:{i % len(gpus)}" for i, name in enumerate(logical)}
+        number = device.removeprefix("cuda:")
+        if not number.isdigit() or int(number) >= len(gpus):
+            names = ", ".join(f"cuda:{i} ({gpu.name})" for i, gpu in enumerate(gpus))
+            raise Unavailable(f"there is no device '{device}' here, only {names}")
+        return dict.fromkeys(logical, device)
+
+    def load(
+        self, program: Graph, bound: Mapping[str, str], threads: int | None = None, progress: Progress = silent
+    ) -> Executable:
+        from alexdsl_cuda.runtime import CudaExecutable
+
+        return CudaExecutable(program, _driver(set(bound.values())), bound, progress)
 
 
-def _launch(call: Call, kernels: dict[str, str]) -> Launch:
-    source = render(call.function, call.constants, CUDA)
-    name = f"{call.function.name}_{fingerprint(source)}"
-    kernels[name] = source
-    return Launch(name, tuple(call.args), {"grid": call.grid, "block": call.block})
+def _driver(devices: set[str]) -> Driver:
+    """What drives these devices. Raises Unavailable."""
+    if devices & set(IMAGINED) and len(devices) > 1:
+        raise Unavailable(f"{' and '.join(sorted(devices))} cannot run one net together")
+    if devices == {"sim"}:
+        if "numba" not in sys.modules:
+            os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+        from alexdsl_cuda.simulator import Simulator
+
+        return Simulator()
+    from alexdsl_cuda.gpu import Gpus
+
+    return Gpus()

@@ -1,53 +1,91 @@
-"""Compiles kernels' sources to PTX, on a machine without a GPU too. Only here numba-cuda is imported."""
+"""Compiles kernels' sources to PTX and on to machine code, on a machine without a GPU too; kept in the user's cache."""
 
 from __future__ import annotations
 
-import importlib.util
+import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
-from numba import cuda
-
+from alexdsl.ir import store
+from alexdsl.ir.backend import Unavailable
 from alexdsl.ir.kernels import fingerprint
 
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
+MISSING = "kernels for GPUs are compiled by numba-cuda, which is not installed: pip install 'alexdsl[cuda]'"
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """A kernel as PTX; ``entry`` is its mangled name, which differs from process to process."""
-
-    ptx: str
-    entry: str
+def cache_folder() -> Path:
+    """The folder of kernels for GPUs; they depend on Python, numba-cuda, NVIDIA's compilers and our intrinsics."""
+    return store.cache_folder(_facts())
 
 
-def import_kernel(source: str, folder: Path) -> ModuleType:
-    """A kernel's source as a module, from a file in ``folder`` that debuggers and profilers find."""
-    # A name of its own for every source: Python takes a file rewritten within a second for the one it compiled before.
-    path = folder / f"kernel_{fingerprint(source)}.py"
-    path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@cache
+def _facts() -> Sequence[str]:
+    found = []
+    for package in ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"):
+        try:
+            found.append(version(package))
+        except PackageNotFoundError:
+            found.append("none")
+    return ("cuda", platform.python_version(), *found, Path(__file__).with_name("intrinsics.py").read_text())
 
 
-def compile_ptx(source: str, capability: tuple[int, int], *, fastmath: bool = False) -> Compiled:
-    """The kernel of a rendered source for a processor such as (8, 0). Needs numba-cuda, and no GPU.
+def compile_ptx(source: str, capability: tuple[int, int]) -> str:
+    """The kernel of a rendered source as PTX for a processor such as (8, 0); its entry is called ``kernel``.
 
-    Without ``fastmath`` denormals, division and NaN stay as IEEE has them; multiply-adds are contracted either way.
+    Denormals, division and NaN are as IEEE has them; multiply-adds are contracted. Raises Unavailable without
+    numba-cuda, RuntimeError naming the file where the kernel does not compile.
     """
-    with TemporaryDirectory(prefix="alexdsl-cuda-") as folder:
-        module = import_kernel(source, Path(folder))
-        compiled: Any = cuda.compile_ptx  # type: ignore[attr-defined]
-        ptx, _ = compiled(module.kernel, module.SIGNATURE, cc=capability, fastmath=fastmath)
+    name = f"kernel_{fingerprint(source)}"
+    folder = cache_folder()
+    path, made = folder / f"{name}.py", folder / f"{name}.sm_{capability[0]}{capability[1]}.ptx"
+    if made.exists():
+        return made.read_text(encoding="utf-8")
+    store.write_once(path, source)
+    ptx = _compiled(name, path, capability)
+    store.write_once(made, ptx)
+    return ptx
+
+
+def _compiled(name: str, path: Path, capability: tuple[int, int]) -> str:
+    try:
+        version("numba-cuda")
+    except PackageNotFoundError as error:
+        raise Unavailable(MISSING) from error
+    from numba import cuda
+
+    compiler: Any = cuda.compile_ptx
+    try:
+        module = store.import_file(f"alexdsl_kernels.{name}", path)
+        ptx, _ = compiler(module.kernel, module.SIGNATURE, cc=capability)
+    except Exception as error:
+        raise RuntimeError(f"the kernel does not compile ({path}): {error}") from error
     found = _ENTRY.search(ptx)
     if found is None:
-        raise ValueError("the compiled kernel has no entry")
-    return Compiled(ptx, found.group(1))
+        raise RuntimeError(f"the compiled kernel has no entry ({path})")
+    # Numba's name differs from process to process and is in every line.
+    return str(ptx.replace(found.group(1), "kernel"))
+
+
+def assemble(source: str, capability: tuple[int, int]) -> bytes:
+    """The kernel of a rendered source as machine code. Raises as ``compile_ptx`` does."""
+    made = cache_folder() / f"kernel_{fingerprint(source)}.sm_{capability[0]}{capability[1]}.cubin"
+    if made.exists():
+        return made.read_bytes()
+    ptx = compile_ptx(source, capability).encode()
+    from cuda.bindings import nvjitlink
+
+    handle = nvjitlink.create(2, [f"-arch=sm_{capability[0]}{capability[1]}", "-O3"])
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, ptx, len(ptx), "kernel")
+        nvjitlink.complete(handle)
+        code = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, code)
+    finally:
+        nvjitlink.destroy(handle)
+    store.write_once(made, bytes(code))
+    return bytes(code)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel, scalar_chain
-from alexdsl.ir.protocol import OpKind, Registry, Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.ir.semantics import steps
 from alexdsl.layers.window import axes
 from alexdsl_cuda.dialect import CUDA, F1, Function, cuda, float32, int32
@@ -72,9 +72,6 @@ class Conv(Offer):
     """``conv``; an epilogue takes elementwise kinds, with at most one further operand."""
 
     heads = ("conv",)
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         tail = chain[1:]

@@ -13,13 +13,28 @@ F1: TypeAlias = Any
 Function: TypeAlias = Callable[..., Any]
 """A scalar function among a kernel's constants."""
 
-SIGNATURES: Mapping[str, str] = {"F1": "float32[::1]", "int": "int32", "float": "float32"}
+U1: TypeAlias = Any
+"""uint8 arrays; I1 is int32, L1 is int64."""
+I1: TypeAlias = Any
+L1: TypeAlias = Any
+
+SIGNATURES: Mapping[str, str] = {
+    "F1": "float32[::1]",
+    "U1": "uint8[::1]",
+    "I1": "int32[::1]",
+    "L1": "int64[::1]",
+    "int": "int32",
+    "float": "float32",
+}
 
 cuda: Any = None
 """In compiled kernels ``numba.cuda``: the thread's place in the grid, shared memory, barriers."""
 float32 = float
 int32 = int
 """In compiled kernels the types: Numba widens int32 arithmetic unless the whole expression is an ``int32(...)``."""
+uint32 = int
+uint64 = int
+uint8 = int
 
 
 class CudaDialect:
@@ -27,7 +42,8 @@ class CudaDialect:
 
     imports = """import math
 
-from numba import cuda, float32, int32"""
+from alexdsl_cuda.intrinsics import *
+from numba import cuda, float32, int32, uint8, uint32, uint64"""
     functions: Mapping[str, str] = {
         "exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",
     }  # fmt: skip

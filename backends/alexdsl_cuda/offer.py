@@ -1,17 +1,22 @@
-"""What a CUDA kernel file offers: ops and fusions, layouts, strategies, and how its kernels are called."""
+"""What a CUDA kernel file builds on: how its kernels are called, and what all kernel files share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from alexdsl.ir.backend import Strategy
+from alexdsl.ir import offers
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction, Scalar
-from alexdsl.ir.protocol import OpKind, Types
+from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of
+from alexdsl.ir.offers import Args, Constants, extras, head_attrs, retyped, scalars, tail_of, whole_chain, with_extra
+from alexdsl.ir.protocol import Registry
+from alexdsl_cuda.dialect import CUDA
 
-Constants: TypeAlias = Mapping[str, int | float | bool | Scalar]
+__all__ = [
+    "FILTERS", "MAPS", "MOST_ELEMENTS", "THREADS", "Args", "Call", "Constants", "Offer", "blocks", "extras",
+    "head_attrs", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain", "with_extra",
+]  # fmt: skip
 
 THREADS = 256
 """Threads of a block where a kernel has no reason to ask for another number."""
@@ -21,38 +26,21 @@ MOST_ELEMENTS = 2**31 - THREADS
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel call of an op: the function, its constants, its arguments, and how many blocks of how many threads.
-
-    Arguments are ``"%name"`` for arrays, ``"workspace"``, and numbers.
-    """
+    """One kernel call of an op: the function, its constants, its arguments, and how many blocks of how many threads."""
 
     function: KernelFunction
-    args: Sequence[str | int | float]
+    args: Args
     grid: tuple[int, int, int]
     constants: Constants = field(default_factory=dict)
     block: tuple[int, int, int] = (THREADS, 1, 1)
 
 
-class Offer:
-    """Kernels for the op kinds in ``heads`` and for chains that begin with them."""
+Offer: TypeAlias = offers.Offer[Call]
 
-    heads: Sequence[str] = ()
 
-    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        """Whether a kernel computes the whole chain; see ``Backend.fuses``."""
-        return False
-
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        """The layouts of operands and results: row-major in the logical order."""
-        return [""] * len(operands), [""] * len(results)
-
-    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
-        """The ways of computing an op."""
-        raise NotImplementedError
-
-    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        """The kernel calls of an op under its chosen strategy."""
-        raise NotImplementedError
+def tail(op: Op, registry: Registry, heads: int = 1) -> Scalar:
+    """The scalar function of all members after the head (the first ``heads``); the identity where there are none."""
+    return tail_of(op, registry, CUDA, heads)
 
 
 def blocks(threads: int) -> tuple[int, int, int]:

@@ -80,7 +80,7 @@ class Chain:
 
     def run(self, arrays: Mapping[str, Array], threads: int = 2) -> dict[str, Array]:
         program = self.program()
-        executable = make_backend(self.registry).load(program, threads)
+        executable = make_backend(self.registry).load(program, {DEVICE: "cpu"}, threads)
         try:
             for name in self.leaves:
                 executable.write(name, arrays[name])

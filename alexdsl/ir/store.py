@@ -1,0 +1,51 @@
+"""Generated kernels on disk: a private cache folder of the user's, files that appear whole, modules made of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+
+
+def cache_folder(facts: Iterable[str]) -> Path:
+    """The folder of kernels compiled under ``facts``: all that compiled code depends on beside its source.
+
+    Made where it is not there, private to the user (mode 0700). ``ALEXDSL_CACHE`` moves it.
+    """
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = os.environ.get("ALEXDSL_CACHE") or Path(caches) / "alexdsl"
+    folder = Path(base) / "kernels" / blake2b("\n".join(facts).encode(), digest_size=6).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder
+
+
+def write_once(path: Path, content: str | bytes) -> None:
+    """Write a file unless it holds just that. A file that is there is whole: it appears under its name in one step."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and path.read_bytes() == data:
+        return
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_bytes(data)
+    scratch.replace(path)
+
+
+def import_file(name: str, path: Path) -> ModuleType:
+    """A Python file as the module ``name``, imported once."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,112 @@
+"""Runs a program: arenas as planned on the devices that the logical ones are bound to, and a loop over actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from alexdsl.ir.backend import Progress, silent
+from alexdsl.ir.graph import Graph
+from alexdsl.ir.layouts import logical, physical
+from alexdsl.ir.protocol import Array
+from alexdsl.ir.types import NUMPY
+from alexdsl_cuda.driver import Argument, Driver, Span
+from alexdsl_cuda.plan import Copy, Run, Signal, plan
+
+
+class CudaExecutable:
+    """A loaded program: an arena and a stream for every logical device, several of which may share a real one."""
+
+    def __init__(self, program: Graph, driver: Driver, bound: Mapping[str, str], progress: Progress = silent) -> None:
+        """``bound`` names the real device of each logical one."""
+        self.program, self._driver, self._bound = program, driver, bound
+        self._sizes = {device: program.attrs["arenas"][device] for device in program.attrs["devices"]}
+        self._arenas = {device: driver.allocate(bound[device], size) for device, size in self._sizes.items()}
+        actions = plan(program)
+        # The stream of copies from one device to another belongs to the first.
+        streams = dict.fromkeys([*self._sizes, *(action.stream for action in actions)])
+        self._streams = {name: driver.stream(bound[name.split(">")[0]]) for name in streams}
+        events = {a.event: driver.event(bound[a.stream.split(">")[0]]) for a in actions if isinstance(a, Signal)}
+        self._steps = [self._step(action, events, progress) for action in actions]
+
+    @property
+    def arenas(self) -> Mapping[str, int]:
+        return self._sizes
+
+    @property
+    def _home(self) -> Any:
+        return self._streams[self.program.attrs["devices"][0]]
+
+    def _step(self, action: Any, events: Mapping[int, Any], progress: Progress) -> tuple[str, Callable[[], None]]:
+        """An action as a call, and whom it is done for."""
+        driver, stream = self._driver, self._streams[action.stream]
+        if isinstance(action, Run):
+            progress(action.launch.kernel)
+            op = action.op
+            prepared = driver.prepare(
+                self._bound[str(op.device)],
+                action.launch.kernel,
+                self.program.kernels[action.launch.kernel],
+                action.launch.attrs["grid"],
+                action.launch.attrs["block"],
+                [self._argument(action, *pair) for pair in self._pairs(action)],
+            )
+            return f"{op.layer} ({op.location}), kernel of '{op.kind}'", partial(driver.launch, stream, prepared)
+        if isinstance(action, Copy):
+            target, source = self._place(*action.target), self._place(*action.source)
+            return f"{action.op.layer}, copy", partial(driver.copy, stream, target, source, action.size)
+        act = driver.signal if isinstance(action, Signal) else driver.wait
+        return "events", partial(act, stream, events[action.event])
+
+    def _pairs(self, action: Run) -> list[tuple[Any, str]]:
+        return list(zip(action.launch.args, action.launch.attrs["params"], strict=True))
+
+    def _argument(self, action: Run, arg: Any, annotation: str) -> Argument:
+        op = action.op
+        if isinstance(arg, str) and arg.startswith("%"):
+            return Span(self._address(arg[1:])[1], annotation, self.program.type(arg[1:]).elements)
+        if arg == "workspace":
+            return Span(self._arenas[str(op.device)] + op.attrs["workspace_at"], annotation, op.attrs["workspace"] // 4)
+        return float(arg) if annotation == "float" else int(arg)
+
+    def _address(self, value: str) -> tuple[str, int]:
+        offset = self.program.results[value].offset
+        assert offset is not None
+        return self._place(str(self.program.producers[value].device), offset)
+
+    def _place(self, device: str, offset: int) -> tuple[str, int]:
+        """A place in a logical device's arena, on the real device."""
+        return self._bound[device], self._arenas[device] + offset
+
+    def run(self) -> None:
+        for where, act in self._steps:
+            try:
+                act()
+            except Exception as error:
+                raise RuntimeError(f"{where}: {error}") from error
+
+    def read(self, value: str) -> Array:
+        type = self.program.type(value)
+        array = np.empty(physical(type), NUMPY[type.dtype])
+        self._driver.synchronise(self._home)
+        self._driver.download(self._home, array, self._address(value))
+        return np.ascontiguousarray(logical(array, type))
+
+    def write(self, value: str, array: Array, row: int = 0) -> None:
+        type = self.program.type(value)
+        given = np.shape(array)
+        rows = given[0] if given else 1
+        if given[1:] != type.shape[1:] or bool(given) != bool(type.shape) or (given and row + rows > type.shape[0]):
+            raise ValueError(f"'{value}' has shape {list(type.shape)}, not {list(given)}")
+        part = np.asarray(array, NUMPY[type.dtype])
+        if type.layout:
+            part = part.transpose(0, 2, 3, 1)
+        device, address = self._address(value)
+        skipped = row * (type.bytes // type.shape[0]) if given else 0
+        self._driver.upload(self._home, (device, address + skipped), np.ascontiguousarray(part))
+
+    def close(self) -> None:
+        self._driver.close()
