@@ -41,6 +41,9 @@ class Backend(Protocol):
     devices: Sequence[str]
     """The sorts of real devices that its programs run on, such as ``cuda``, of which ``cuda:1`` is the second."""
 
+    prefetches: bool
+    """Whether inputs are brought to the devices while they compute, into memory of their own."""
+
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         """The real device for each logical one when ``device``, one or a sort of them, is asked for all. Raises
         Unavailable."""

@@ -17,6 +17,7 @@ class CpuBackend(OfferedBackend[Call]):
 
     name = "cpu"
     devices = ("cpu",)
+    prefetches = False
     dialect = CPU
     files = KERNEL_FILES
 

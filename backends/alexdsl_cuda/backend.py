@@ -25,6 +25,7 @@ class CudaBackend(OfferedBackend[Call]):
 
     name = "cuda"
     devices = ("cuda", *IMAGINED)
+    prefetches = True
     dialect = CUDA
     files = KERNEL_FILES
 

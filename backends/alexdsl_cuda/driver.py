@@ -61,7 +61,10 @@ class Driver(Protocol):
         """Return once the stream's work is done. Raises RuntimeError for what went wrong in it."""
 
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
-        """Copy a contiguous array's bytes to a device; the array may change when this returns."""
+        """Copy a contiguous array's bytes to a device, in the stream's order; they are there when it returns."""
+
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        """As ``upload``, for places that are written to step by step: it may return before the bytes are there."""
 
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         """Fill a contiguous array with a device's bytes."""

@@ -35,6 +35,15 @@ class _Stream:
 
 
 @dataclass(frozen=True)
+class _Pinned:
+    """Pinned host memory; ``free`` is set when the GPU has read what lies there."""
+
+    address: Address
+    size: int
+    free: Any
+
+
+@dataclass(frozen=True)
 class _Launch:
     """A kernel with its grid and block; ``extra`` points into ``held``, which has to live as long."""
 
@@ -55,6 +64,8 @@ class Gpus:
         self._memory: list[tuple[_Gpu, Address]] = []
         self._streams: list[_Stream] = []
         self._events: list[tuple[_Gpu, Any]] = []
+        self._pinned: dict[Address, _Pinned] = {}
+        self._hosted: list[tuple[_Gpu, Address]] = []
 
     def _gpu(self, name: str) -> _Gpu:
         """The GPU of that name, its context current."""
@@ -142,6 +153,25 @@ class Gpus:
         _call(api.cuMemcpyHtoDAsync, target[1], array.ctypes.data, array.nbytes, stream.handle)
         _call(api.cuStreamSynchronize, stream.handle)
 
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        _call(api.cuCtxSetCurrent, stream.gpu.context)
+        pinned = self._pinned_for(stream, target[1], array.nbytes)
+        _call(api.cuEventSynchronize, pinned.free)
+        ctypes.memmove(pinned.address, array.ctypes.data, array.nbytes)
+        _call(api.cuMemcpyHtoDAsync, target[1], pinned.address, array.nbytes, stream.handle)
+        _call(api.cuEventRecord, pinned.free, stream.handle)
+
+    def _pinned_for(self, stream: _Stream, target: Address, size: int) -> _Pinned:
+        """Host memory that the GPU reads by itself, kept for every place that is written to again and again."""
+        found = self._pinned.get(target)
+        if found is None or found.size < size:
+            free = _call(api.cuEventCreate, api.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+            self._events.append((stream.gpu, free))
+            found = _Pinned(int(_call(api.cuMemHostAlloc, size, 0)), size, free)
+            self._hosted.append((stream.gpu, found.address))
+            self._pinned[target] = found
+        return found
+
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         _call(api.cuCtxSetCurrent, stream.gpu.context)
         _call(api.cuMemcpyDtoHAsync, array.ctypes.data, source[1], array.nbytes, stream.handle)
@@ -156,6 +186,7 @@ class Gpus:
             (api.cuStreamDestroy, [(stream.gpu, stream.handle) for stream in self._streams]),
             (api.cuModuleUnload, self._modules),
             (api.cuMemFree, self._memory),
+            (api.cuMemFreeHost, self._hosted),
         ):
             for gpu, handle in held:
                 _call(api.cuCtxSetCurrent, gpu.context)

@@ -54,6 +54,9 @@ class MemoryDriver:
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
         ctypes.memmove(target[1], array.ctypes.data, array.nbytes)
 
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        self.upload(stream, target, array)
+
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         ctypes.memmove(array.ctypes.data, source[1], array.nbytes)
 

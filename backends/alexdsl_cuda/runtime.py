@@ -82,6 +82,7 @@ class CudaExecutable:
         return self._bound[device], self._arenas[device] + offset
 
     def run(self) -> None:
+        """Hand a step to the devices; ``read`` waits for it."""
         for where, act in self._steps:
             try:
                 act()
@@ -104,9 +105,14 @@ class CudaExecutable:
         part = np.asarray(array, NUMPY[type.dtype])
         if type.layout:
             part = part.transpose(0, 2, 3, 1)
-        device, address = self._address(value)
+        real, address = self._address(value)
         skipped = row * (type.bytes // type.shape[0]) if given else 0
-        self._driver.upload(self._home, (device, address + skipped), np.ascontiguousarray(part))
+        op = self.program.producers[value]
+        # Inputs wait for nothing but the copy that takes the last ones away: they may come while a step goes on.
+        if op.kind == "input":
+            self._driver.feed(self._streams[f"{op.device}>{op.device}"], (real, address), np.ascontiguousarray(part))
+        else:
+            self._driver.upload(self._home, (real, address + skipped), np.ascontiguousarray(part))
 
     def close(self) -> None:
         self._driver.close()
