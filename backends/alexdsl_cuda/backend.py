@@ -59,10 +59,10 @@ class CudaBackend(OfferedBackend[Call]):
     ) -> Executable:
         from alexdsl_cuda.runtime import CudaExecutable
 
-        return CudaExecutable(program, _driver(set(bound.values())), bound, progress)
+        return CudaExecutable(program, _driver(set(bound.values()), threads), bound, progress)
 
 
-def _driver(devices: set[str]) -> Driver:
+def _driver(devices: set[str], threads: int | None) -> Driver:
     """What drives these devices. Raises Unavailable."""
     if devices & set(IMAGINED) and len(devices) > 1:
         raise Unavailable(f"{' and '.join(sorted(devices))} cannot run one net together")
@@ -72,6 +72,10 @@ def _driver(devices: set[str]) -> Driver:
         from alexdsl_cuda.simulator import Simulator
 
         return Simulator()
+    if devices == {"emu"}:
+        from alexdsl_cuda.emulated import Emulated
+
+        return Emulated(threads)
     from alexdsl_cuda.gpu import Gpus
 
     return Gpus()

@@ -40,7 +40,7 @@ class Driver(Protocol):
         """An event that a device's streams signal."""
 
     def prepare(
-        self, device: str, kernel: str, source: str, grid: tuple[int, ...], block: tuple[int, ...],
+        self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
         args: Sequence[Argument],
     ) -> Prepared:  # fmt: skip
         """A kernel's launch made ready: compiled once for a device, its arguments packed."""

@@ -107,7 +107,7 @@ class Gpus:
         return made
 
     def prepare(
-        self, device: str, kernel: str, source: str, grid: tuple[int, ...], block: tuple[int, ...],
+        self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
         args: Sequence[Argument],
     ) -> Prepared:  # fmt: skip
         gpu = self._gpu(device)

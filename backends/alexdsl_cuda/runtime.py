@@ -109,8 +109,9 @@ class CudaExecutable:
         skipped = row * (type.bytes // type.shape[0]) if given else 0
         op = self.program.producers[value]
         # Inputs wait for nothing but the copy that takes the last ones away: they may come while a step goes on.
-        if op.kind == "input":
-            self._driver.feed(self._streams[f"{op.device}>{op.device}"], (real, address), np.ascontiguousarray(part))
+        fetching = self._streams.get(f"{op.device}>{op.device}")
+        if op.kind == "input" and fetching is not None:
+            self._driver.feed(fetching, (real, address), np.ascontiguousarray(part))
         else:
             self._driver.upload(self._home, (real, address + skipped), np.ascontiguousarray(part))
 
