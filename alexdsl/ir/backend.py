@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.protocol import Array, OpKind, Types
 
 Progress: TypeAlias = Callable[[str], None]
@@ -59,6 +59,17 @@ class Backend(Protocol):
 
     def lower(self, graph: Graph) -> Graph:
         """scheduled -> program: the graph with the launches of every op and the sources of their kernels."""
+
+    forms: Sequence[str]
+    """How a kernel can be shown: as its ``source``, and by names of the backend's own."""
+    cards: Sequence[str]
+    """Machines whose figures it knows, by which forms may differ; none where it has but one."""
+
+    def show(self, program: Graph, kernel: str, form: str, card: str) -> str:
+        """A kernel as text. Raises Unavailable where what makes it is not installed."""
+
+    def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
+        """What a launch uses of a card, by headings; for the form ``resources``. Raises Unavailable."""
 
     def load(
         self, program: Graph, bound: Mapping[str, str], threads: int | None = None, progress: Progress = silent

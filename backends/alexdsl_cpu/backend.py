@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from alexdsl.ir.backend import Executable, Progress, Unavailable, silent
-from alexdsl.ir.graph import Graph, Launch
+from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl_cpu.dialect import CPU
 from alexdsl_cpu.kernel_files import KERNEL_FILES
@@ -18,6 +19,8 @@ class CpuBackend(OfferedBackend[Call]):
     name = "cpu"
     devices = ("cpu",)
     prefetches = False
+    forms = ("source",)
+    cards: ClassVar[tuple[str, ...]] = ()
     dialect = CPU
     files = KERNEL_FILES
 
@@ -25,6 +28,12 @@ class CpuBackend(OfferedBackend[Call]):
         name = self.rendered(call.function, call.constants, kernels)
         params = [annotation for _, annotation in call.function.parameters[3:]]
         return Launch(name, tuple(call.args), {"units": call.units, "grain": call.grain, "params": tuple(params)})
+
+    def show(self, program: Graph, kernel: str, form: str, card: str) -> str:
+        return program.kernels[kernel]
+
+    def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
+        raise Unavailable("the cpu backend does not analyse its kernels")
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device != "cpu":

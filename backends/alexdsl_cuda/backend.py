@@ -10,10 +10,11 @@ from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, Unavailable,
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl.ir.protocol import Types
-from alexdsl_cuda import probe
+from alexdsl_cuda import probe, views
 from alexdsl_cuda.dialect import CUDA
 from alexdsl_cuda.driver import Driver
 from alexdsl_cuda.kernel_files import KERNEL_FILES
+from alexdsl_cuda.machine import machine, machines
 from alexdsl_cuda.offer import MOST_ELEMENTS, Call
 
 IMAGINED = ("sim", "emu")
@@ -26,6 +27,8 @@ class CudaBackend(OfferedBackend[Call]):
     name = "cuda"
     devices = ("cuda", *IMAGINED)
     prefetches = True
+    forms = views.FORMS
+    cards = machines()
     dialect = CUDA
     files = KERNEL_FILES
 
@@ -41,6 +44,12 @@ class CudaBackend(OfferedBackend[Call]):
         name = self.rendered(call.function, call.constants, kernels)
         params = tuple(annotation for _, annotation in call.function.parameters)
         return Launch(name, tuple(call.args), {"grid": call.grid, "block": call.block, "params": params})
+
+    def show(self, program: Graph, kernel: str, form: str, card: str) -> str:
+        return views.code(program.kernels[kernel], form, machine(card))
+
+    def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
+        return views.resources(program, op, launch, self.registry, machine(card))
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device in IMAGINED:
