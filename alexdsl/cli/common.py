@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
@@ -54,11 +55,23 @@ def overrides(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def spec_path(name: str) -> Path:
+    """The file that a command's SPEC names: ``alexnet``, ``alexnet.net`` and ``specs/alexnet.net`` are specs that come
+    with alexdsl, unless there is such a file here."""
+    path = Path(name)
+    if path.exists() or path.parent not in (Path(), Path("specs")):
+        return path
+    package = Path(__file__).parents[1]
+    folder = next((f for f in (package / "specs", package.parent / "specs") if f.is_dir()), package)
+    packaged = (folder / path.name).with_suffix(".net")
+    return packaged if packaged.is_file() else path
+
+
 def load_spec(args: argparse.Namespace, seed: int = 0) -> Spec:
     """The spec that the arguments name; warnings go to stderr."""
     from alexdsl.spec import load
 
-    spec = load(args.spec, set=overrides(args.set), seed=seed)
+    spec = load(spec_path(args.spec), set=overrides(args.set), seed=seed)
     for warning in spec.warnings:
         print(warning.render(), file=sys.stderr)
     return spec
@@ -78,19 +91,3 @@ def seconds_text(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def machine_memory() -> int:
-    """Bytes of memory that processes here may use: the machine's, or less where a container limits them."""
-    import os
-    from pathlib import Path
-
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
-from alexdsl.cli.common import bytes_text, machine_memory
+from alexdsl.cli.common import bytes_text
+from alexdsl.ir.host import machine_memory
 
 MARKS = {"ok": "ok", "missing": "--", "problem": "!!"}
 FEATURES = ("avx", "avx2", "fma", "avx512f")

@@ -48,6 +48,9 @@ class Backend(Protocol):
         """The real device for each logical one when ``device``, one or a sort of them, is asked for all. Raises
         Unavailable."""
 
+    def memory(self, real: str) -> int:
+        """Bytes of memory that a real device has."""
+
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         """Whether a kernel computes these ops in one go; ``keeps``: also storing the value before the last."""
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from alexdsl.ir.backend import Executable, Progress, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
+from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl_cpu.dialect import CPU
 from alexdsl_cpu.kernel_files import KERNEL_FILES
@@ -34,6 +35,9 @@ class CpuBackend(OfferedBackend[Call]):
 
     def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
         raise Unavailable("the cpu backend does not analyse its kernels")
+
+    def memory(self, real: str) -> int:
+        return machine_memory()
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device != "cpu":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
+from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl.ir.protocol import Types
 from alexdsl_cuda import probe, views
@@ -50,6 +51,9 @@ class CudaBackend(OfferedBackend[Call]):
 
     def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
         return views.resources(program, op, launch, self.registry, machine(card))
+
+    def memory(self, real: str) -> int:
+        return machine_memory() if real in IMAGINED else probe.gpus()[int(real.removeprefix("cuda:"))].memory
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device in IMAGINED:
