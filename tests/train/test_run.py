@@ -125,7 +125,7 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "holds no run" in capsys.readouterr().err
     assert run(SPEC, "--out", "/proc/nowhere") == 2
     assert "cannot write the run folder" in capsys.readouterr().err
-    assert run(SPEC, "--device", "cuda", "--out", str(tmp_path / "a")) == 2
+    assert run(SPEC, "--device", "tpu", "--out", str(tmp_path / "a")) == 2
     assert "there is no device 'tpu'" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.batch=2e7", "--out", str(tmp_path / "b")) == 2
     assert "smaller batch" in capsys.readouterr().err
