@@ -95,7 +95,8 @@ class Executable(Protocol):
         """Set a leaf, or some of its rows from ``row`` on. Raises ValueError where the shape does not fit."""
 
     def run(self) -> None:
-        """All launches once, in order."""
+        """All launches once, in order. It may return before they are done: ``read`` waits for them, and inputs may be
+        written meanwhile for the next run."""
 
     def close(self) -> None:
         """Give threads and memory back."""

@@ -51,6 +51,10 @@ class Trainer:
     stop: bool = False
     due: bool = False
     """Whether the validation of the last step is still to come."""
+    brought: int = -1
+    """The step whose batch the program has."""
+    amiss: DataError | None = None
+    """Why the next step's batch cannot be had."""
 
     def resume(self, path: Path, state: State) -> None:
         """Go back to where a checkpoint was written. Raises CheckpointError."""
@@ -86,10 +90,15 @@ class Trainer:
     def _step(self) -> None:
         """A step, and the validation and checkpoint that are due after it."""
         program, (name, attrs) = self.program, self.program.spec.solver.schedule
-        batch = self.loader.batch(program.steps)
+        if self.amiss is not None:
+            raise self.amiss
+        if self.brought != program.steps:
+            self._bring(program.steps)
         done = Done(program.steps, self.loader.epoch(program.steps), self.validations)
         rate = program.registry.schedules[name].factor(done, attrs)
-        metrics = program.step(batch.images, batch.labels, rate)
+        program.start(rate)
+        self._bring_ahead()
+        metrics = program.metrics()
         if not np.isfinite(metrics["loss"]):
             raise RunError(
                 f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
@@ -102,6 +111,19 @@ class Trainer:
             self._validate()
         elif program.steps % self.save_every == 0:
             self.save()
+
+    def _bring(self, step: int) -> None:
+        batch = self.loader.batch(step)
+        self.program.feed(batch.images, batch.labels)
+        self.brought = step
+
+    def _bring_ahead(self) -> None:
+        """The next step's batch while this step computes. What is wrong with it is said when its turn comes."""
+        if self.program.steps < self.steps and not self.stop:
+            try:
+                self._bring(self.program.steps)
+            except DataError as error:
+                self.amiss = error
 
     def _save_last(self) -> None:
         """A checkpoint of where training ends, if there is none yet."""

@@ -85,7 +85,7 @@ def test_ctrl_c_in_the_last_validation_is_no_end(folder: Path, whole: Path) -> N
 
 def test_ctrl_c_twice_stops_at_once(folder: Path, whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        before(patch, Program, "step", 14, interrupt_twice)
+        before(patch, Program, "start", 14, interrupt_twice)
         assert run(*words(folder)) == 130
     assert capfd.readouterr().err.endswith("stopped\n")
     assert steps(folder) == ["step-00000009", "step-00000012"]

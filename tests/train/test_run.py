@@ -128,7 +128,7 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(SPEC, "--device", "tpu", "--out", str(tmp_path / "a")) == 2
     assert "there is no device 'tpu'" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.batch=2e7", "--out", str(tmp_path / "b")) == 2
-    assert "smaller batch" in capsys.readouterr().err
+    assert "would fit" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.channels=3", "--out", str(tmp_path / "c")) == 2
     assert "input image takes [1, 32, 32], but the data block prepares images of [3, 32, 32]" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
