@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
 
 if TYPE_CHECKING:
+    from alexdsl.devices import Choice
     from alexdsl.ir.backend import Backend
     from alexdsl.spec import Spec
 
@@ -30,6 +31,36 @@ def set_argument(command: argparse.ArgumentParser) -> None:
 def backend_argument(command: argparse.ArgumentParser) -> None:
     """``--backend``."""
     command.add_argument("--backend", metavar="NAME", default="cpu", help="the backend to compile for (default: cpu)")
+
+
+def device_arguments(command: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--map``."""
+    command.add_argument(
+        "--device",
+        metavar="D",
+        default="auto",
+        help="auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1, emu (the GPU's kernels without a GPU), "
+        "sim (Numba's simulator, for toy sizes) (default: auto)",
+    )
+    command.add_argument(
+        "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cuda:0,gpu1=cuda:1"
+    )
+
+
+def devices(args: argparse.Namespace, logical: Sequence[str], known: Mapping[str, str] | None = None) -> Choice:
+    """Where the logical devices are, by ``--device`` and ``--map``; where neither is given, where they are ``known`` to
+    be. Raises InputError, Unavailable."""
+    from alexdsl.devices import choose
+
+    bound: dict[str, str] = {}
+    for pair in args.map.split(",") if args.map else ():
+        name, equals, device = pair.partition("=")
+        if not equals or not name or not device:
+            raise InputError(f"--map {args.map}: expects LOGICAL=DEVICE pairs, such as gpu0=cuda:0,gpu1=cuda:1")
+        bound[name] = device
+    if args.device == "auto" and not bound:
+        bound = dict(known or {})
+    return choose(args.device, logical, bound)
 
 
 def find_backend(name: str) -> Backend:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import bytes_text, load_spec, overrides, set_argument
+from alexdsl.cli.common import bytes_text, device_arguments, devices, load_spec, overrides, set_argument
 
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
@@ -37,16 +37,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help="the run's folder (default: runs/NAME-1, -2, ...)")
     command.add_argument("--steps", metavar="N", type=int, help="train this many steps, whatever the spec says")
     command.add_argument("--epochs", metavar="N", type=int, help="train this many epochs, whatever the spec says")
-    command.add_argument(
-        "--device",
-        metavar="D",
-        default="auto",
-        help="auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1, emu (the GPU's kernels without a GPU), "
-        "sim (Numba's simulator, for toy sizes) (default: auto)",
-    )
-    command.add_argument(
-        "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cuda:0,gpu1=cuda:1"
-    )
+    device_arguments(command)
     command.add_argument("--seed", metavar="N", type=int, default=None, help="seed of every random number (default: 0)")
     command.add_argument(
         "--save-every",
@@ -249,17 +240,8 @@ def _resumed(args: argparse.Namespace) -> Job:
 def _choice(args: argparse.Namespace, job: Job) -> Choice:
     """Where the run's logical devices are, by ``--device`` and ``--map``; a resumed run stays where it was unless told.
     Raises InputError, Unavailable."""
-    from alexdsl.devices import choose
-
-    bound: dict[str, str] = {}
-    for pair in args.map.split(",") if args.map else ():
-        name, equals, device = pair.partition("=")
-        if not equals or not name or not device:
-            raise InputError(f"--map {args.map}: expects LOGICAL=DEVICE pairs, such as gpu0=cuda:0,gpu1=cuda:1")
-        bound[name] = device
-    if job.folder and args.device == "auto" and not bound:
-        bound = job.folder.facts.get("devices", {})
-    return choose(args.device, job.spec.graph.attrs["devices"], bound)
+    known = job.folder.facts.get("devices") if job.folder else None
+    return devices(args, job.spec.graph.attrs["devices"], known)
 
 
 def _steps(spec: Spec, loader: object) -> int:

@@ -30,6 +30,15 @@ class Unavailable(Exception):
     """A device that cannot be used here; the message says why and what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a device does at most in a second, and how that is known."""
+
+    multiply_adds: float
+    bytes: float
+    source: str
+
+
 class Gap(Exception):
     """The backend has no kernel for an op; the message names both."""
 
@@ -50,6 +59,9 @@ class Backend(Protocol):
 
     def memory(self, real: str) -> int:
         """Bytes of memory that a real device has."""
+
+    def rates(self, real: str) -> Rates | None:
+        """How fast a real device is, by measurement or by its maker; none where that says nothing."""
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         """Whether a kernel computes these ops in one go; ``keeps``: also storing the value before the last."""
@@ -97,6 +109,9 @@ class Executable(Protocol):
     def run(self) -> None:
         """All launches once, in order. It may return before they are done: ``read`` waits for them, and inputs may be
         written meanwhile for the next run."""
+
+    def timed(self) -> Sequence[tuple[Op, float]]:
+        """A run in which every op is done before the next begins: the ops and what each took, in seconds."""
 
     def close(self) -> None:
         """Give threads and memory back."""

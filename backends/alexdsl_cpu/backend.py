@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from alexdsl.ir.backend import Executable, Progress, Unavailable, silent
+from alexdsl.ir.backend import Executable, Progress, Rates, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
@@ -38,6 +38,13 @@ class CpuBackend(OfferedBackend[Call]):
 
     def memory(self, real: str) -> int:
         return machine_memory()
+
+    def rates(self, real: str) -> Rates | None:
+        from alexdsl_cpu.rates import measured
+        from alexdsl_cpu.runtime import available
+
+        threads = available()
+        return Rates(*measured(threads), f"sgemm and copies on {threads} threads, measured just now")
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device != "cpu":

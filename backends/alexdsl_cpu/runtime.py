@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -84,11 +85,23 @@ class CpuExecutable:
         return np.float32(arg) if annotation == "float" else arg
 
     def run(self) -> None:
+        self._run(self.steps)
+
+    def timed(self) -> Sequence[tuple[Op, float]]:
+        found = []
+        for op in self.program:
+            begun = perf_counter()
+            self._run([step for step in self.steps if step.op is op])
+            if op.launches:
+                found.append((op, perf_counter() - begun))
+        return found
+
+    def _run(self, steps: Sequence[Step]) -> None:
         workers = self._workers
         # Denormal numbers count as zero while kernels run, in the workers and here; the caller's own mode comes back.
         mode = set_float_mode(FLUSH)
         try:
-            for step in self.steps:
+            for step in steps:
                 try:
                     workers.run(step.function, step.args, step.units, step.grain)
                 except Exception as error:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, Unavailable, silent
+from alexdsl.ir.backend import Executable, Gap, Progress, Rates, Strategy, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
@@ -54,6 +54,13 @@ class CudaBackend(OfferedBackend[Call]):
 
     def memory(self, real: str) -> int:
         return machine_memory() if real in IMAGINED else probe.gpus()[int(real.removeprefix("cuda:"))].memory
+
+    def rates(self, real: str) -> Rates | None:
+        if real in IMAGINED:
+            return None
+        name = probe.gpus()[int(real.removeprefix("cuda:"))].name
+        card = next((machine(m) for m in machines() if machine(m).name.split()[0] in name), None)
+        return Rates(card.rate("fp32"), card.bandwidth, f"the figures of {card.name}") if card else None
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device in IMAGINED:

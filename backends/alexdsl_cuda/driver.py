@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -59,6 +59,9 @@ class Driver(Protocol):
 
     def synchronise(self, stream: Stream) -> None:
         """Return once the stream's work is done. Raises RuntimeError for what went wrong in it."""
+
+    def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
+        """Seconds that a device takes for what ``act`` gives to the stream; waits for all before and for that."""
 
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
         """Copy a contiguous array's bytes to a device, in the stream's order; they are there when it returns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,19 @@ class Gpus:
     def synchronise(self, stream: Stream) -> None:
         _call(api.cuCtxSetCurrent, stream.gpu.context)
         _call(api.cuStreamSynchronize, stream.handle)
+
+    def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
+        _call(api.cuCtxSetCurrent, stream.gpu.context)
+        begun, ended = (_call(api.cuEventCreate, api.CUevent_flags.CU_EVENT_DEFAULT) for _ in range(2))
+        _call(api.cuStreamSynchronize, stream.handle)
+        _call(api.cuEventRecord, begun, stream.handle)
+        act()
+        _call(api.cuEventRecord, ended, stream.handle)
+        _call(api.cuEventSynchronize, ended)
+        milliseconds: float = _call(api.cuEventElapsedTime, begun, ended)
+        for event in (begun, ended):
+            _call(api.cuEventDestroy, event)
+        return milliseconds / 1e3
 
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
         _call(api.cuCtxSetCurrent, stream.gpu.context)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from alexdsl.ir.backend import Progress, silent
-from alexdsl.ir.graph import Graph
+from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY
@@ -25,7 +25,7 @@ class CudaExecutable:
         self.program, self._driver, self._bound = program, driver, bound
         self._sizes = {device: program.attrs["arenas"][device] for device in program.attrs["devices"]}
         self._arenas = {device: driver.allocate(bound[device], size) for device, size in self._sizes.items()}
-        actions = plan(program)
+        actions = self._actions = plan(program)
         # The stream of copies from one device to another belongs to the first.
         streams = dict.fromkeys([*self._sizes, *(action.stream for action in actions)])
         self._streams = {name: driver.stream(bound[name.split(">")[0]]) for name in streams}
@@ -88,6 +88,17 @@ class CudaExecutable:
                 act()
             except Exception as error:
                 raise RuntimeError(f"{where}: {error}") from error
+
+    def timed(self) -> Sequence[tuple[Op, float]]:
+        found: dict[str, tuple[Op, float]] = {}
+        for action, (_, act) in zip(self._actions, self._steps, strict=True):
+            if not isinstance(action, Run | Copy):
+                act()
+                continue
+            seconds = self._driver.elapsed(self._streams[action.stream], act)
+            before = found.get(action.op.name, (action.op, 0.0))[1]
+            found[action.op.name] = action.op, before + seconds
+        return list(found.values())
 
     def read(self, value: str) -> Array:
         type = self.program.type(value)
