@@ -19,11 +19,15 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """One way of computing an op: its name, the scratch memory it needs, and its expected cost in seconds."""
+    """One way of computing an op: its name, the scratch memory it needs, and its expected cost in seconds.
+
+    ``precision`` is what its products are computed in: ``fp32``, or ``bf16`` with sums in fp32.
+    """
 
     name: str
     workspace: int = 0
     cost: float = 0.0
+    precision: str = "fp32"
 
 
 class Unavailable(Exception):
