@@ -119,9 +119,10 @@ class Program:
         """The executable that holds the newest weights."""
         return self._loaded[self._active] if self._active else self.use(self.home)
 
-    def _bound(self, graph: Graph) -> Mapping[str, str]:
+    @cached_property
+    def bound(self) -> Mapping[str, str]:
         """The real device of each logical one."""
-        logical = graph.attrs["devices"]
+        logical = self.graph(self.home).attrs["devices"]
         if isinstance(self._device, str):
             return self.backend.bind(self._device, logical)
         return {name: self.backend.bind(self._device[name], [name])[name] for name in logical}
@@ -139,7 +140,7 @@ class Program:
             return self._loaded[mode]
         if mode not in self._loaded:
             graph = self.graph(mode)
-            self._loaded[mode] = self.backend.load(graph, self._bound(graph), self._threads, self._progress)
+            self._loaded[mode] = self.backend.load(graph, self.bound, self._threads, self._progress)
             if self._active is None:
                 self._initialise(self.graph(mode), self._loaded[mode])
         if self._active is not None:

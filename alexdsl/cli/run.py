@@ -160,7 +160,13 @@ def _train(
         loader.prefetch(state.step if state else 0)
         with show.working("loading kernels (the first time on a machine they are compiled)"), patience.held():
             program.use("train")
-        trainer = Trainer(program, loader, measured, tuple(resolved.classes), folder, show, steps, job.save_every)
+        imagined = set(program.bound.values()) & set(program.backend.imagined)
+        trainer = Trainer(
+            program, loader, measured, tuple(resolved.classes), folder, show, steps, job.save_every, not imagined
+        )
+        if imagined:
+            name = "".join(sorted(imagined))
+            show.note(f"{name} is slow: the last step is validated only where solver.validate or an epoch asks for it")
         if last is not None and state is not None:
             with folder.reading(last):
                 trainer.resume(last, state)

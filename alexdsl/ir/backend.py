@@ -54,6 +54,8 @@ class Backend(Protocol):
     devices: Sequence[str]
     """The sorts of real devices that its programs run on, such as ``cuda``, of which ``cuda:1`` is the second."""
 
+    imagined: Sequence[str]
+    """Those of them that need no hardware, and are for looking at programs rather than for training."""
     prefetches: bool
     """Whether inputs are brought to the devices while they compute, into memory of their own."""
 

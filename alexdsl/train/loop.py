@@ -47,6 +47,8 @@ class Trainer:
     listener: Listener
     steps: int
     save_every: int = 500
+    validate_last: bool = True
+    """Whether the last step is validated though neither the spec nor an epoch's end asks for it."""
     validations: list[dict[str, float]] = field(default_factory=list)
     stop: bool = False
     due: bool = False
@@ -138,7 +140,7 @@ class Trainer:
             due = step % every == 0
         else:
             due = int(self.loader.epoch(step)) > int(self.loader.epoch(step - 1))
-        return due or step >= self.steps
+        return due or (self.validate_last and step >= self.steps)
 
     def _validate(self) -> None:
         """Validate and save; asked to stop meanwhile, leave the validation for the run that goes on."""

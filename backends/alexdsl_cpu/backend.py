@@ -19,6 +19,7 @@ class CpuBackend(OfferedBackend[Call]):
 
     name = "cpu"
     devices = ("cpu",)
+    imagined: ClassVar[tuple[str, ...]] = ()
     prefetches = False
     forms = ("source",)
     cards: ClassVar[tuple[str, ...]] = ()

@@ -27,6 +27,7 @@ class CudaBackend(OfferedBackend[Call]):
 
     name = "cuda"
     devices = ("cuda", *IMAGINED)
+    imagined = IMAGINED
     prefetches = True
     forms = views.FORMS
     cards = machines()

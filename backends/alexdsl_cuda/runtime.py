@@ -105,7 +105,7 @@ class CudaExecutable:
         array = np.empty(physical(type), NUMPY[type.dtype])
         self._driver.synchronise(self._home)
         self._driver.download(self._home, array, self._address(value))
-        return np.ascontiguousarray(logical(array, type))
+        return logical(array, type).copy()
 
     def write(self, value: str, array: Array, row: int = 0) -> None:
         type = self.program.type(value)
