@@ -27,8 +27,8 @@ else:
     types = None
 
 __all__ = [
-    "clear", "cuda", "fetch", "float32", "int32", "load_quad", "multiply", "put_columns", "put_quad", "quad", "quotient", "refetch",
-    "shift", "store_quad", "uint32",
+    "clear", "cuda", "fetch", "float32", "int32", "load_quad", "multiply", "put_columns", "put_quad", "quad",
+    "quotient", "refetch", "shift", "store_quad", "uint32",
 ]  # fmt: skip
 
 quad = complex128

@@ -13,6 +13,7 @@ from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY
+from alexdsl_cuda.abi import ITEMS
 from alexdsl_cuda.driver import Argument, Driver, Span
 from alexdsl_cuda.plan import Copy, Run, Signal, plan
 
@@ -67,9 +68,11 @@ class CudaExecutable:
     def _argument(self, action: Run, arg: Any, annotation: str) -> Argument:
         op = action.op
         if isinstance(arg, str) and arg.startswith("%"):
-            return Span(self._address(arg[1:])[1], annotation, self.program.type(arg[1:]).elements)
+            # In elements of the parameter's own type: a kernel may read bytes four at a time.
+            return Span(self._address(arg[1:])[1], annotation, self.program.type(arg[1:]).bytes // ITEMS[annotation])
         if arg == "workspace":
-            return Span(self._arenas[str(op.device)] + op.attrs["workspace_at"], annotation, op.attrs["workspace"] // 4)
+            place, size = op.attrs["workspace_at"], op.attrs["workspace"]
+            return Span(self._arenas[str(op.device)] + place, annotation, size // ITEMS[annotation])
         return float(arg) if annotation == "float" else int(arg)
 
     def _address(self, value: str) -> tuple[str, int]:

@@ -84,10 +84,11 @@ def test_loops_multiply_and_nothing_is_spilled(
         pytest.skip(str(missing))
     assert (report.stack, report.spills, report.local, report.doubles, report.calls) == (0, 0, 0, 0, 0)
     loop = report.loop
-    least = {"conv1": 0.80, "fc6": 0.90, "fc7": 0.90, "fc8": 0.87}.get(layer, 0.86)
+    # What fc8's 1000 units leave over of a tile costs some; fc7 of both towers is better off with a smaller tile.
+    least = {"conv1": 0.80, "fc6": 0.90, "fc7": 0.90 if kind == "tower" else 0.885, "fc8": 0.88}.get(layer, 0.86)
     assert loop.share >= least, loop.mix
     assert loop.ahead is not None
-    assert loop.ahead >= 200
+    assert loop.ahead >= 195
     assert loop.shared_wide == 1
     assert loop.global_wide == 1
     assert report.registers <= (128 if step.threads >= 256 else 168)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from alexdsl_cuda.abi import ITEMS, pack
@@ -46,10 +47,15 @@ def run_checked(program: Graph, registry: Registry, leaves: Mapping[str, Array])
                 memory.mark_written(arrays[r.name])
         scratch = memory.allocate(op.attrs.get("workspace", 0), "workspace")
         for launch in op.launches:
-            module = Module(compile_ptx(program.kernels[launch.kernel], CAPABILITY))
+            module = _module(program.kernels[launch.kernel])
             params = pack(_arguments(launch, arrays, scratch))
             reports.append((op, check(module, "kernel", launch.attrs["grid"], launch.attrs["block"], params, memory)))
     return Checked({name: logical(array, program.type(name)) for name, array in arrays.items()}, reports)
+
+
+@cache
+def _module(source: str) -> Module:
+    return Module(compile_ptx(source, CAPABILITY))
 
 
 def _arguments(launch: Launch, arrays: Mapping[str, Array], scratch: Array) -> list[Argument]:

@@ -81,19 +81,9 @@ class Report:
 
 def analyse(source: str, capability: tuple[int, int], threads: int) -> Report:
     """A rendered kernel, compiled for blocks of so many threads. Raises MissingTool."""
-    began = time.process_time()
+    began = time.perf_counter()
     ptx = compile_ptx(source, capability)
-    seconds = time.process_time() - began
-    resident = re.search(r"^RESIDENT = (\d+)$", source, re.MULTILINE)
-    if resident and ".minnctapersm" not in ptx:
-        ptx = bounded(ptx, threads, int(resident.group(1)))
-    return analyse_ptx(ptx, capability, threads, seconds)
-
-
-def bounded(ptx: str, threads: int, resident: int) -> str:
-    """PTX whose kernel gets as many registers as so many blocks at once leave it."""
-    bounds = f".maxntid {threads}, 1, 1\n.minnctapersm {resident}"
-    return re.sub(r"(\.visible \.entry \w+\([^)]*\))", rf"\1\n{bounds}", ptx, count=1)
+    return analyse_ptx(ptx, capability, threads, time.perf_counter() - began)
 
 
 def analyse_ptx(ptx: str, capability: tuple[int, int], threads: int, seconds: float = 0.0) -> Report:

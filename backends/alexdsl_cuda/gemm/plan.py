@@ -32,7 +32,8 @@ def plan_forward(
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.maps, "OUT_SIZE": 4 if g.outputs % 4 == 0 else 1,
         "INSIDE": g.inside and even and g.pixels % tile.rows == 0 and a.slots * a.lines == tile.rows,
         "A_RUNS": 1 if whole else a.pieces, "A_RUN": a.pieces if whole else 1,
-        **tap_constants(g.inputs, g.taps, tile.depth), "B_EVEN": even, "B_FULL": g.outputs % tile.columns == 0 and b.slots * b.lines == tile.columns,
+        **tap_constants(g.inputs, g.taps, tile.depth),
+        "B_EVEN": even, "B_FULL": g.outputs % tile.columns == 0 and b.slots * b.lines == tile.columns,
     }  # fmt: skip
     result = Result("y", g.pixels * g.maps, g.maps, bias, epilogue)
     args = ("x", "weight", "bias", "other", "y")
