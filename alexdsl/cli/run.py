@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from alexdsl.cli.show import Show
     from alexdsl.data.errors import DataError, WorkerError
-    from alexdsl.ir.backend import Gap, Unavailable
+    from alexdsl.ir.backend import Fault, Gap, Unavailable
     from alexdsl.train.checkpoint import CheckpointError
     from alexdsl.train.folder import BusyError, RunError
     from alexdsl.train.output import unbroken_output
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, show)
     except BusyError as error:
         raise InputError(str(error)) from error
-    except (RunError, WorkerError, MemoryError) as error:
+    except (RunError, WorkerError, MemoryError, Fault) as error:
         show.close()
         print(f"error: {error or 'out of memory'}", file=sys.stderr)
         return 1

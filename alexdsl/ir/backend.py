@@ -43,6 +43,10 @@ class Rates:
     source: str
 
 
+class Fault(Exception):
+    """A kernel that failed while it ran; the message names the layer, its place in the spec, and the kernel."""
+
+
 class Gap(Exception):
     """The backend has no kernel for an op; the message names both."""
 
@@ -113,7 +117,7 @@ class Executable(Protocol):
         """Set a leaf, or some of its rows from ``row`` on. Raises ValueError where the shape does not fit."""
 
     def run(self) -> None:
-        """All launches once, in order. It may return before they are done: ``read`` waits for them, and inputs may be
+        """All launches once, in order. Raises Fault. It may return before they are done: ``read`` waits for them, and inputs may be
         written meanwhile for the next run."""
 
     def timed(self) -> Sequence[tuple[Op, float]]:

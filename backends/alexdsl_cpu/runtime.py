@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from alexdsl.ir.backend import Progress, silent
+from alexdsl.ir.backend import Fault, Progress, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
@@ -106,7 +106,7 @@ class CpuExecutable:
                     workers.run(step.function, step.args, step.units, step.grain)
                 except Exception as error:
                     where = f"{step.op.layer} ({step.op.location})"
-                    raise RuntimeError(f"{where}, kernel of '{step.op.kind}': {error}") from error
+                    raise Fault(f"{where}, kernel of '{step.op.kind}': {error}") from error
         finally:
             set_float_mode(mode)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alexdsl.ir.backend import Progress, silent
+from alexdsl.ir.backend import Fault, Progress, silent
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
@@ -90,7 +90,7 @@ class CudaExecutable:
             try:
                 act()
             except Exception as error:
-                raise RuntimeError(f"{where}: {error}") from error
+                raise Fault(f"{where}: {error}") from error
 
     def timed(self) -> Sequence[tuple[Op, float]]:
         found: dict[str, tuple[Op, float]] = {}
