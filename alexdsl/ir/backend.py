@@ -44,7 +44,7 @@ class Rates:
 
 
 class Fault(Exception):
-    """A kernel that failed while it ran; the message names the layer, its place in the spec, and the kernel."""
+    """A kernel that failed to compile or to run; the message names it, and where it ran also the layer and its place."""
 
 
 class Gap(Exception):
@@ -117,8 +117,10 @@ class Executable(Protocol):
         """Set a leaf, or some of its rows from ``row`` on. Raises ValueError where the shape does not fit."""
 
     def run(self) -> None:
-        """All launches once, in order. Raises Fault. It may return before they are done: ``read`` waits for them, and inputs may be
-        written meanwhile for the next run."""
+        """All launches once, in order. Raises Fault.
+
+        It may return before they are done: ``read`` waits for them, and inputs may be written meanwhile for the next run.
+        """
 
     def timed(self) -> Sequence[tuple[Op, float]]:
         """A run in which every op is done before the next begins: the ops and what each took, in seconds."""

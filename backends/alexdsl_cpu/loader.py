@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alexdsl.ir import store
-from alexdsl.ir.backend import Progress, silent
+from alexdsl.ir.backend import Fault, Progress, silent
 
 
 def cache_folder() -> Path:
@@ -34,7 +34,7 @@ def _facts() -> Sequence[str]:
 def load_kernels(sources: Mapping[str, str], progress: Progress = silent) -> dict[str, Any]:
     """The compiled function of every kernel; ``progress`` hears each name before it is loaded or compiled.
 
-    Raises RuntimeError naming the kernel and its file where one does not compile.
+    Raises Fault naming the kernel and its file where one does not compile.
     """
     folder = cache_folder()
     functions = {}
@@ -45,5 +45,5 @@ def load_kernels(sources: Mapping[str, str], progress: Progress = silent) -> dic
         try:
             functions[name] = store.import_file(f"alexdsl_kernels.{name}", path).kernel
         except Exception as error:
-            raise RuntimeError(f"kernel {name} does not compile ({path}): {error}") from error
+            raise Fault(f"kernel {name} does not compile ({path}): {error}") from error
     return functions

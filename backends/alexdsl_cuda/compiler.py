@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alexdsl.ir import store
-from alexdsl.ir.backend import Unavailable
+from alexdsl.ir.backend import Fault, Unavailable
 from alexdsl.ir.kernels import fingerprint
 
 _ENTRY = re.compile(r"\.visible \.entry (\w+)\(")
@@ -38,7 +38,7 @@ def compile_ptx(source: str, capability: tuple[int, int]) -> str:
     """The kernel of a rendered source as PTX for a processor such as (8, 0); its entry is called ``kernel``.
 
     Denormals, division and NaN are as IEEE has them; multiply-adds are contracted. Raises Unavailable without
-    numba-cuda, RuntimeError naming the file where the kernel does not compile.
+    numba-cuda, Fault naming the file where the kernel does not compile.
     """
     name = f"kernel_{fingerprint(source)}"
     folder = cache_folder()
@@ -65,10 +65,10 @@ def _compiled(name: str, path: Path, capability: tuple[int, int]) -> str:
         bounds = (module.THREADS, module.RESIDENT) if hasattr(module, "RESIDENT") else None
         ptx, _ = compiler(module.kernel, module.SIGNATURE, cc=capability, launch_bounds=bounds)
     except Exception as error:
-        raise RuntimeError(f"the kernel does not compile ({path}): {error}") from error
+        raise Fault(f"the kernel does not compile ({path}): {error}") from error
     found = _ENTRY.search(ptx)
     if found is None:
-        raise RuntimeError(f"the compiled kernel has no entry ({path})")
+        raise Fault(f"the compiled kernel has no entry ({path})")
     # Numba's name differs from process to process and is in every line.
     return str(ptx.replace(found.group(1), "kernel"))
 

@@ -58,7 +58,7 @@ class Driver(Protocol):
         """Let the stream's further work wait for the event."""
 
     def synchronise(self, stream: Stream) -> None:
-        """Return once the stream's work is done. Raises RuntimeError for what went wrong in it."""
+        """Return once the stream's work is done. Raises Fault for what went wrong in it."""
 
     def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
         """Seconds that a device takes for what ``act`` gives to the stream; waits for all before and for that."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from cuda.bindings import driver as api
 
+from alexdsl.ir.backend import Fault
 from alexdsl.ir.protocol import Array
 from alexdsl_cuda import probe
 from alexdsl_cuda.abi import pack
@@ -210,16 +211,16 @@ class Gpus:
 
 
 def _call(function: Any, *args: Any) -> Any:
-    """A driver call's result. Raises RuntimeError with the driver's own words, MemoryError where memory is lacking."""
+    """A driver call's result. Raises Fault with the driver's own words, MemoryError where memory is lacking."""
     code, *results = function(*args)
     if code != api.CUresult.CUDA_SUCCESS:
         _, text = api.cuGetErrorString(code)
         message = f"{function.__name__}: {text.decode() if text else code}"
-        raise (MemoryError if code == api.CUresult.CUDA_ERROR_OUT_OF_MEMORY else RuntimeError)(message)
+        raise (MemoryError if code == api.CUresult.CUDA_ERROR_OUT_OF_MEMORY else Fault)(message)
     return results[0] if len(results) == 1 else tuple(results)
 
 
 def _allowed(answer: tuple[Any, ...]) -> None:
     """Peer access that is there already is no error."""
     if answer[0] not in (api.CUresult.CUDA_SUCCESS, api.CUresult.CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED):
-        raise RuntimeError(f"cuCtxEnablePeerAccess: {answer[0]}")
+        raise Fault(f"cuCtxEnablePeerAccess: {answer[0]}")

@@ -12,6 +12,7 @@ from numba import cuda
 from numba.core import config
 
 from alexdsl.ir import store
+from alexdsl.ir.backend import Unavailable
 from alexdsl.ir.protocol import Array
 from alexdsl_cuda.compiler import cache_folder
 from alexdsl_cuda.driver import Argument, Prepared, Span, Stream
@@ -27,12 +28,12 @@ class _Launch:
 
 
 class Simulator(MemoryDriver):
-    """Runs kernels in Numba's simulator. Raises RuntimeError where Numba was imported without it."""
+    """Runs kernels in Numba's simulator. Raises Unavailable where Numba was imported without it."""
 
     def __init__(self) -> None:
         super().__init__()
         if not config.ENABLE_CUDASIM:
-            raise RuntimeError("the simulator needs NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is imported")
+            raise Unavailable("the simulator needs NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is imported")
 
     def prepare(
         self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
