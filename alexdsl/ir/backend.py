@@ -44,7 +44,7 @@ class Rates:
 
 
 class Fault(Exception):
-    """A kernel that failed to compile or to run; the message names it, and where it ran also the layer and its place."""
+    """A kernel that does not compile or run; the message names it, and where it ran the layer and its place as well."""
 
 
 class Gap(Exception):
@@ -119,7 +119,7 @@ class Executable(Protocol):
     def run(self) -> None:
         """All launches once, in order. Raises Fault.
 
-        It may return before they are done: ``read`` waits for them, and inputs may be written meanwhile for the next run.
+        It may return before they are done: ``read`` waits for them, inputs may be written meanwhile for the next run.
         """
 
     def timed(self) -> Sequence[tuple[Op, float]]:

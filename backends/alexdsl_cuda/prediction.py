@@ -70,9 +70,11 @@ def estimate(work: Work, card: Machine) -> Estimate:
     rate = min(1.0, threads / BUSY) * card.clock
     lanes = card.rate("fp32") / card.multiprocessors / card.clock
     return Estimate(
-        work.times * part * work.multiply_adds / (lanes * rate), work.times * part * work.instructions / (ISSUED * rate),
-        work.times * work.bytes / (REACHED * card.bandwidth), work.times * GAP,
-    )  # fmt: skip
+        multiplying=work.times * part * work.multiply_adds / (lanes * rate),
+        issuing=work.times * part * work.instructions / (ISSUED * rate),
+        moving=work.times * work.bytes / (REACHED * card.bandwidth),
+        gaps=work.times * GAP,
+    )
 
 
 def step_seconds(works: Sequence[Work], card: Machine) -> float:
