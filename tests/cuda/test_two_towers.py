@@ -16,8 +16,8 @@ needs_compiler = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="needs numba-cuda to compile kernels: pip install alexdsl[cuda]"
 )
 SIMULATE = """
-from tests.cuda.two_towers import assert_same, trained
-assert_same(trained("cuda", "sim", 1), trained("cpu", "cpu", 1))
+from tests.cuda.two_towers import TOY, assert_same, trained
+assert_same(trained("cuda", "sim", 1, TOY), trained("cpu", "cpu", 1, TOY))
 """
 
 

@@ -34,6 +34,24 @@ solver sgd { lr = 0.05, momentum = 0.9, decay = 0.01, epochs = 1, bias { lr = 2x
 """
 
 
+TOY = """
+net toy
+data d { source = sample("fashion"), batch = 2 }
+default conv, linear { weight = normal(0.1), bias = 0 }
+input image [3, 6, 6]
+group tower(2) {
+    conv1 = conv(8, kernel=3)       | relu | lrn(alpha=0.01) | maxpool(2)
+    fc2   = linear(8, sees=all)     | relu | dropout(0.5)
+}
+fc3  = linear(4)
+loss = softmax_cross_entropy(fc3, label)
+report top1(fc3)
+place tower over gpu0, gpu1
+solver sgd { lr = 0.05, epochs = 1 }
+"""
+"""As little as may be, for the simulator, where every thread of a kernel is one of the host's."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """What some steps leave behind: metrics of each, weights, and the scores of the last batch."""
@@ -45,13 +63,17 @@ class Trained:
 
 def trained(backend: str, device: str | Mapping[str, str], steps: int, net: str = NET) -> Trained:
     """The miniature after so many steps on random images."""
-    program = compile(from_source(Source("miniature.net", net)), backend, device=device, threads=2)
+    spec = from_source(Source("miniature.net", net))
+    program = compile(spec, backend, device=device, threads=2)
+    shape = next(op.attrs["shape"] for op in spec.graph if op.name == "image")
     random = np.random.default_rng(7)
     metrics = []
     for _ in range(steps):
-        images = random.normal(size=(4, 3, 35, 35)).astype(np.float32)
-        metrics.append(program.step(images, random.integers(0, 10, 4)))
-    found = Trained(metrics, dict(program.weights), program.predict(images))
+        images = random.normal(size=(program.batch, *shape)).astype(np.float32)
+        metrics.append(program.step(images, random.integers(0, 4, program.batch)))
+    # Another program would have to be simulated as well.
+    scores = program.predict(images) if device != "sim" else np.zeros(0)
+    found = Trained(metrics, dict(program.weights), scores)
     program.close()
     return found
 
@@ -62,6 +84,8 @@ def assert_same(found: Trained, expected: Trained, tolerance: float = 1e-5) -> N
         assert ours.keys() == theirs.keys()
         np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=tolerance, atol=tolerance)
     for name, array in {**expected.weights, "scores": expected.scores}.items():
+        if name == "scores" and not found.scores.size:
+            continue
         mine = found.scores if name == "scores" else found.weights[name]
         error = np.linalg.norm(mine.astype(np.float64) - array)
         assert error <= tolerance * np.linalg.norm(array), f"{name}: {error / np.linalg.norm(array):.2g}"
