@@ -21,7 +21,7 @@ _MASK = ir.VectorType(ir.IntType(1), LANES)
 _COUNTS = ir.VectorType(ir.IntType(32), LANES)
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Numba's name for a vector."""
 
     def __init__(self) -> None:

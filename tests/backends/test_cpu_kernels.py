@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from alexdsl_cpu import backend as make_backend
+from alexdsl_cpu.backend import CpuBackend
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from alexdsl.ir import philox
+from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Graph, Op, Result
-from alexdsl.ir.protocol import Array, Registry, ShapeError
+from alexdsl.ir.protocol import Array, Registry, ShapeError, Types
 from alexdsl.ir.semantics import Semantics, cut_type, tower_part
 from alexdsl.ir.types import NUMPY, TensorType, f32
 from alexdsl.ir.verify import verify
@@ -38,6 +40,18 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @dataclass
+class _Wanted:
+    """A backend that offers one strategy only, where it has it."""
+
+    backend: CpuBackend
+    strategy: str
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        found = self.backend.strategies(op, operands, results)
+        return [s for s in found if s.name == self.strategy] or found
+
+
+@dataclass
 class Chain:
     """Ops to compile, with a leaf for every value that none of them makes."""
 
@@ -46,6 +60,8 @@ class Chain:
     weights: Sequence[str] = ()
     outputs: Sequence[str] = ()
     registry: Registry = REGISTRY
+    strategy: str = ""
+    """What every op is computed by where it is offered; else the cost table chooses."""
 
     def graph(self) -> Graph:
         replaced = {op.operands[i] for op in self.ops for i in self.registry[op.kind].inplace.values()}
@@ -70,7 +86,7 @@ class Chain:
         graph = self.fused()
         for step in (
             lambda g: layout(g, backend),
-            lambda g: schedule(g, backend),
+            lambda g: schedule(g, _Wanted(backend, self.strategy)),
             lambda g: plan_memory(g, self.registry),
             backend.lower,
         ):
@@ -119,10 +135,11 @@ def close(found: Array, expected: Array, tolerance: float) -> None:
     assert error <= tolerance * max(norm, 1e-3), f"relative error {error / norm:.2g}"
 
 
-def one_op(op: Op, types: Mapping[str, TensorType], registry: Registry = REGISTRY) -> Chain:
+def one_op(op: Op, types: Mapping[str, TensorType], registry: Registry = REGISTRY, strategy: str = "") -> Chain:
     """An op alone; four-axed weights are parameters, as everywhere."""
     weights = {"conv": op.operands[1:], "conv_input_grad": op.operands[:1]}.get(op.kind, ())
-    return Chain((op,), {name: types[name] for name in dict.fromkeys(op.operands)}, weights, registry=registry)
+    leaves = {name: types[name] for name in dict.fromkeys(op.operands)}
+    return Chain((op,), leaves, weights, registry=registry, strategy=strategy)
 
 
 def one_tower(
@@ -153,15 +170,21 @@ def single(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
 
 
-def check_layer(sample: Sample) -> None:
-    """A layer's op and the ops of its gradient, each alone, are their references."""
+def layer_ops(sample: Sample) -> Iterator[tuple[Op, dict[str, TensorType], dict[str, Array]]]:
+    """A layer's op and the ops of its gradient, each with its operands' types and values."""
     tape = Tape(sample, [a.astype(np.float32) if a.dtype == np.float64 else a for a in sample.arrays()])
     if not sample.layer.metric:
         shape = np.shape(tape.outputs[0])
         tape.backward(np.asarray(np.random.default_rng(1).normal(size=shape), np.float32))
     for op in (tape.op, *tape.ops):
         share, types, arrays = one_tower(op, tape.types, tape.values)
-        one_op(share, types).check(single(arrays))
+        yield share, types, single(arrays)
+
+
+def check_layer(sample: Sample, strategy: str = "", tolerance: float = 2e-6) -> None:
+    """A layer's op and the ops of its gradient, each alone, are their references."""
+    for op, types, arrays in layer_ops(sample):
+        one_op(op, types, strategy=strategy).check(arrays, tolerance)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)

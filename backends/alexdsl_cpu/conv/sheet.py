@@ -51,9 +51,7 @@ def sheet(images: int, rows: Axis, columns: Axis, step: int) -> Sheet:
         tall, wide = _period(rows), _period(columns)
         tiles_down = -(-((down - 1) * tall + rows.out) // step)
         tiles_across = -(-((across - 1) * wide + columns.out) // step)
-        found.append(
-            Sheet(images, down, across, tiles_down, tiles_across, tall, wide, rows.before, columns.before)
-        )
+        found.append(Sheet(images, down, across, tiles_down, tiles_across, tall, wide, rows.before, columns.before))
     return min(found, key=lambda s: s.tiles)
 
 

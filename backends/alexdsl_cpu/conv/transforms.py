@@ -99,17 +99,17 @@ def line(matrix: Matrix) -> Scalar:
             name = f"x{j}" if k is None else f"p{j}" if row[j] == row[k] else f"q{j}"
             rows[i] = [*rows[i], (row[j], name)] if row[j] else rows[i]
     done: set[int] = set()
-    for i, row in enumerate(rows):
+    for i, terms in enumerate(rows):
         if i in done:
             continue
-        k = next((k for k in range(i + 1, len(rows)) if k not in done and _opposite(row, rows[k])), None)
+        k = next((k for k in range(i + 1, len(rows)) if k not in done and _opposite(terms, rows[k])), None)
         if k is None:
-            lines.append(f"store(y, to + {i} * apart, {_sum(row)})")
+            lines.append(f"store(y, to + {i} * apart, {_sum(terms)})")
             continue
         done.add(k)
-        same = [term for term in row if term in rows[k]]
+        same = [term for term in terms if term in rows[k]]
         lines.append(f"e{i} = {_sum(same)}")
-        lines.append(f"o{i} = {_sum([term for term in row if term not in same])}")
+        lines.append(f"o{i} = {_sum([term for term in terms if term not in same])}")
         lines += [f"store(y, to + {i} * apart, e{i} + o{i})", f"store(y, to + {k} * apart, e{i} - o{i})"]
     return Scalar(("x", "at", "step", "y", "to", "apart"), lines, "None")
 

@@ -1,204 +1,252 @@
-"""Winograd's convolution on the CPU: tiles and filters are transformed, multiplied point by point, transformed back.
-
-A tile of STEP x STEP outputs takes POINTS x POINTS products where a window after the other takes (STEP TAPS) squared. The
-data gradient is the same with flipped filters, the weight gradient the transpose of the forward pass.
-"""
+"""Winograd's strategies: which tiles a shape may be cut into, what each costs, and the launches of the chosen one."""
 
 from __future__ import annotations
 
-from alexdsl.ir.kernels import kernel
-from alexdsl_cpu.conv.product import product
-from alexdsl_cpu.dialect import F1, F2, F4, LANES, Function, f32, load, load_some, store, store_some
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from alexdsl.ir.backend import Strategy
+from alexdsl.ir.graph import Op
+from alexdsl.ir.protocol import Registry
+from alexdsl_cpu.conv.shape import Shape
+from alexdsl_cpu.conv.sheet import Sheet, sheet, turned
+from alexdsl_cpu.conv.transforms import ONES, line, transforms, transpose
+from alexdsl_cpu.conv.winograd_kernels import winograd, winograd_filters, winograd_fold, winograd_sums, winograd_tiles
+from alexdsl_cpu.dialect import LANES
+from alexdsl_cpu.offer import SLOTS, Args, Call, Constants, padded, tail, with_extra
+from alexdsl_cpu.product import ROWS, block, vectors_for
+
+STEPS = {3: (4, 5, 6), 5: (3, 4)}
+"""Outputs of a tile along an axis, by the taps of a filter."""
+NAME = "winograd"
+BLOCK = 3 << 17
+"""float32 numbers of the points of a block of tiles (1.5 MiB)."""
+UNITS = 16
+"""Blocks of tiles, at least: workers that have something to do."""
+CHUNK = 1 << 22
+"""float32 numbers of the points that a weight gradient holds at once (16 MiB)."""
+TILES = 4
+"""Tiles of a unit of work where tiles are only transformed."""
+RATE, TRANSFORMS = 75e9, 1.5e9
+"""Of one core, for the cost: multiply-adds of products, and numbers transformed, in a second."""
 
 
-@kernel
-def read_tile(x: F4, tile, channel, count, sheet, size, scratch, y, to, apart, *, STEP, POINTS, SPREAD: Function):
-    """y[point, c] = SPREAD of ``size`` x ``size`` pixels of ``count`` channels; between images lie zeros.
+@dataclass(frozen=True)
+class Plan:
+    """A pass of a convolution by tiles of ``step`` x ``step`` outputs: x, of ``inputs`` maps, gives ``outputs``."""
 
-    ``sheet``, here and below, says where the tiles lie: see ``sheet.py``.
-    """
-    down, across, tiles_down, tiles_across, tall, wide, top, left = sheet
-    images, height, width, channels = x.shape
-    flat = x.reshape(x.size)
-    first, place = tile // (tiles_down * tiles_across) * down * across, tile % (tiles_down * tiles_across)
-    row, column = place // tiles_across * STEP, place % tiles_across * STEP
-    above, start_y = row // tall, row % tall - top
-    before, start_x = column // wide, column % wide - left
-    half = size * size * LANES
-    for c in range(0, count, LANES):
-        lanes = min(LANES, count - c)
-        down_at, iy = above, start_y
-        for i in range(size):
-            across_at, ix = before, start_x
-            for j in range(size):
-                image = first + down_at * across + across_at
-                inside = 0 <= iy < height and 0 <= ix < width and across_at < across and image < images
-                # Sheets' last images may be missing below; those beyond the last row are another sheet's.
-                inside = inside and down_at < down
-                at = ((image * height + iy) * width + ix) * channels + channel + c if inside else 0
-                store(scratch, (i * size + j) * LANES, load_some(flat, at, lanes if inside else 0))
-                ix += 1
-                if ix == wide - left:
-                    across_at, ix = across_at + 1, -left
-            iy += 1
-            if iy == tall - top:
-                down_at, iy = down_at + 1, -top
-        for j in range(size):
-            SPREAD(scratch, j * LANES, size * LANES, scratch, half + j * LANES, size * LANES)
-        for i in range(POINTS):
-            SPREAD(scratch, half + i * size * LANES, LANES, y, to + i * POINTS * apart + c, apart)
+    shape: Shape
+    step: int
+    sheet: Sheet
+    inputs: int
+    outputs: int
 
+    @property
+    def taps(self) -> int:
+        return self.shape.rows.kernel
 
-@kernel
-def write_tile(
-    x, at, apart, y: F4, other: F4, bias: F1, tile, channel, count, broad, sheet, scratch, *, STEP, POINTS,
-    GATHER: Function, BIAS, EPILOGUE: Function,
-):  # fmt: skip
-    """STEP x STEP pixels of y = EPILOGUE(GATHER of x[point, c] + bias), those that belong to an image."""
-    down, across, tiles_down, tiles_across, tall, wide, _, _ = sheet
-    images, height, width, channels = y.shape
-    flat, extra = y.reshape(y.size), other.reshape(y.size)
-    first, place = tile // (tiles_down * tiles_across) * down * across, tile % (tiles_down * tiles_across)
-    row, column = place // tiles_across * STEP, place % tiles_across * STEP
-    half = STEP * POINTS * LANES
-    for c in range(0, count, LANES):
-        for j in range(POINTS):
-            GATHER(x, at + j * apart + c, POINTS * apart, scratch, j * LANES, POINTS * LANES)
-        for i in range(STEP):
-            GATHER(scratch, i * POINTS * LANES, LANES, scratch, half + i * STEP * broad + c, broad)
-    for i in range(STEP):
-        down_at, oy = (row + i) // tall, (row + i) % tall
-        for j in range(STEP):
-            across_at, ox = (column + j) // wide, (column + j) % wide
-            image = first + down_at * across + across_at
-            if oy < height and ox < width and down_at < down and across_at < across and image < images:
-                pixel = ((image * height + oy) * width + ox) * channels + channel
-                source = scratch[half + (i * STEP + j) * broad :]
-                target, more = flat[pixel : pixel + count], extra[pixel : pixel + count]
-                for c in range(count):
-                    target[c] = EPILOGUE(source[c] + bias[channel + c] if BIAS else source[c], more[c])
+    @property
+    def side(self) -> int:
+        """Points along an axis."""
+        return self.step + self.taps - 1
 
+    @property
+    def points(self) -> int:
+        return self.side**2
 
-@kernel
-def winograd_filters(
-    lo: int, hi: int, slot: int, weight: F2, work: F1, filters: int, channels: int, broad: int, start: int, share: int,
-    *, TAPS, POINTS, WIDE, TURNED, SPREAD: Function,
-):  # fmt: skip
-    """work[group, point, panel, depth, WIDE] = SPREAD of the filters, flipped if TURNED; a unit is 16 columns of a group.
+    @property
+    def vectors(self) -> int:
+        """Vectors of a block's rows in products; their columns are what lies in vectors last."""
+        return vectors_for(self.inputs if self.shape.head == "conv_weight_grad" else self.outputs)
 
-    The depth is what products sum over: the channels of a group, or, TURNED, its ``filters``.
-    """
-    depth, columns = (filters, channels) if TURNED else (channels, filters)
-    window, chunks = TAPS * TAPS * channels, broad // LANES
-    scratch = work[start + slot * share : start + (slot + 1) * share]
-    flat, half = weight.reshape(weight.size), TAPS * TAPS * LANES
-    for unit in range(lo, hi):
-        group, first = unit // chunks, unit % chunks * LANES
-        lanes = max(0, min(LANES, columns - first))
-        to = group * POINTS * POINTS * broad * depth + first // WIDE * WIDE * depth + first % WIDE
-        for k in range(depth):
-            for tap in range(TAPS * TAPS):
-                if TURNED:
-                    at = (group * filters + k) * window + tap * channels + first
-                    here = (TAPS * TAPS - 1 - tap) * LANES
-                    store(scratch, here, load_some(flat, at if lanes else 0, lanes))
-                else:
-                    at = (group * filters + first) * window + tap * channels + k
-                    for lane in range(lanes):
-                        scratch[tap * LANES + lane] = flat[at + lane * window]
-                    for lane in range(lanes, LANES):
-                        scratch[tap * LANES + lane] = f32(0.0)
-            for j in range(TAPS):
-                SPREAD(scratch, j * LANES, TAPS * LANES, scratch, half + j * LANES, TAPS * LANES)
-            for i in range(POINTS):
-                place = to + i * POINTS * broad * depth + k * WIDE
-                SPREAD(scratch, half + i * TAPS * LANES, LANES, work, place, broad * depth)
+    @property
+    def wide(self) -> int:
+        """Columns of a block in products."""
+        return LANES * self.vectors
+
+    @property
+    def rows(self) -> int:
+        return ROWS[self.vectors]
+
+    @property
+    def deep(self) -> int:
+        """Numbers of a tile's point on the side that products sum over, or whose rows they make."""
+        return _up(self.outputs if self.shape.head == "conv_weight_grad" else self.inputs, LANES)
+
+    @property
+    def broad(self) -> int:
+        """Numbers of a tile's point on the side of the columns."""
+        return _up(self.inputs if self.shape.head == "conv_weight_grad" else self.outputs, self.wide)
+
+    @property
+    def block(self) -> int:
+        """Tiles of a block, at once in a worker's caches; enough blocks for many workers."""
+        most = BLOCK // (self.points * (self.deep + self.wide))
+        return _up(min(most, -(-self.sheet.tiles // UNITS)), self.rows)
+
+    @property
+    def chunk(self) -> int:
+        """Tiles of a weight gradient that are transformed before their products are added up."""
+        most = max(1, CHUNK // (self.points * (self.deep + self.broad)))
+        return -(-self.sheet.tiles // -(-self.sheet.tiles // most))
+
+    @property
+    def scratch(self) -> int:
+        """A worker's numbers for one tile."""
+        reading, writing = 2 * self.points * LANES, self.step * self.side * LANES + self.step**2 * self.wide
+        return padded(max(reading, writing))
+
+    @property
+    def filters(self) -> int:
+        """Numbers of the transformed filters."""
+        panels = self.shape.groups * self.broad // self.wide
+        return padded(panels * self.points * (self.inputs * self.wide + LANES))
+
+    @property
+    def share(self) -> int:
+        """A worker's numbers."""
+        return padded(self.points * (self.block * (self.deep + self.wide) + 2 * LANES) + self.scratch)
+
+    @property
+    def cost(self) -> float:
+        """Seconds of one core."""
+        tiles, groups = self.sheet.tiles, self.shape.groups
+        multiply_adds = tiles * self.points * self.deep * self.broad
+        transformed = self.points * (tiles * (self.deep + self.broad) + self.deep * self.broad)
+        return groups * (multiply_adds / RATE + transformed / TRANSFORMS)
 
 
-@kernel
-def winograd(
-    lo: int, hi: int, slot: int, x: F4, bias: F1, other: F4, y: F4, work: F1, groups: int, tiles: int, block: int,
-    start: int, share: int, down: int, across: int, tiles_down: int, tiles_across: int, tall: int, wide: int, top: int,
-    left: int, *, STEP, POINTS, SPREAD: Function, GATHER: Function, ROWS, WIDE, BLOCK: Function, BIAS,
-    EPILOGUE: Function,
-):  # fmt: skip
-    """y = EPILOGUE(the correlation of x with the transformed filters + bias); a unit is a block of tiles."""
-    inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
-    deep, broad, points = -(-inputs // LANES) * LANES, -(-outputs // WIDE) * WIDE, POINTS * POINTS
-    sheet = (down, across, tiles_down, tiles_across, tall, wide, top, left)
-    mine = work[start + slot * share : start + (slot + 1) * share]
-    # A cache line more than the rows: else all points of a tile fall on the same set of the first cache.
-    apart, spacing = block * deep + LANES, block * broad + LANES
-    spread, sums, scratch = mine, mine[points * apart :], mine[points * (apart + spacing) :]
-    for unit in range(lo, hi):
-        first = unit * block
-        count = min(block, tiles - first)
-        for g in range(groups):
-            for t in range(count):
-                read_tile(x, first + t, g * inputs, inputs, sheet, POINTS, scratch, spread, t * deep, apart)
-            for p in range(points):
-                filters = work[(g * points + p) * inputs * broad :]
-                left_side, result = spread[p * apart :], sums[p * spacing :]
-                product(left_side, deep, 1, filters, inputs * WIDE, WIDE, result, broad, count, broad, inputs, False)
-            for t in range(count):
-                write_tile(
-                    sums, t * broad, spacing, y, other, bias, first + t, g * outputs, outputs, broad, sheet, scratch
-                )
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
 
 
-@kernel
-def winograd_tiles(
-    lo: int, hi: int, slot: int, x: F4, work: F1, first: int, count: int, channel: int, channels: int, size: int,
-    to: int, row: int, apart: int, start: int, share: int, down: int, across: int, tiles_down: int, tiles_across: int,
-    tall: int, wide: int, top: int, left: int, *, STEP, POINTS, SPREAD: Function, TILES,
-):  # fmt: skip
-    """work[point, tile, c] from ``to`` on = SPREAD of ``count`` tiles from ``first`` on; a unit is TILES of them."""
-    sheet = (down, across, tiles_down, tiles_across, tall, wide, top, left)
-    scratch = work[start + slot * share : start + (slot + 1) * share]
-    for t in range(lo * TILES, min(hi * TILES, count)):
-        read_tile(x, first + t, channel, channels, sheet, size, scratch, work, to + t * row, apart)
+def strategies(shape: Shape) -> Sequence[Strategy]:
+    """A strategy for every tile that fits; none where windows are not square, not near, or not of taps that pay."""
+    rows, columns = shape.rows, shape.columns
+    plain = all(a.stride == a.dilation == 1 for a in (rows, columns)) and rows.kernel == columns.kernel
+    steps = STEPS.get(rows.kernel, ()) if plain else ()
+    found = []
+    for step in steps:
+        plan = _plan(shape, step)
+        floats = _Sums(plan).end if shape.head == "conv_weight_grad" else plan.filters + SLOTS * plan.share
+        found.append(Strategy(f"{NAME}{step}", 4 * floats, plan.cost))
+    return found
 
 
-@kernel
-def winograd_sums(
-    lo: int, hi: int, slot: int, work: F1, count: int, grads: int, deep: int, grads_apart: int, spread: int, broad: int,
-    spread_apart: int, to: int, apart: int, bias: int, filters: int, add: int, *, ROWS, WIDE, BLOCK: Function, ONES,
-):  # fmt: skip
-    """The products of gradients' and inputs' points, [filter, c], added up over ``count`` tiles; a unit is a point.
-
-    The point of ones holds every tile's sum of gradients: added up, the gradient of the bias.
-    """
-    for p in range(lo, hi):
-        grad, source, target = work[grads + p * grads_apart :], work[spread + p * spread_apart :], work[to + p * apart :]
-        product(grad, 1, deep, source, WIDE, broad, target, broad, filters, broad, count, add != 0)
-        if p == ONES:
-            total = work[bias : bias + deep]
-            if not add:
-                for c in range(deep):
-                    total[c] = f32(0.0)
-            for t in range(count):
-                row = grad[t * deep : (t + 1) * deep]
-                for c in range(deep):
-                    total[c] += row[c]
+def _plan(shape: Shape, step: int) -> Plan:
+    rows, columns, inputs, outputs = shape.rows, shape.columns, shape.inputs, shape.filters
+    if shape.head == "conv_input_grad":
+        rows, columns, inputs, outputs = turned(rows), turned(columns), outputs, inputs
+    return Plan(shape, step, sheet(shape.images, rows, columns, step), inputs, outputs)
 
 
-@kernel
-def winograd_fold(
-    lo: int, hi: int, slot: int, dw: F2, db: F1, work: F1, sums: int, broad: int, apart: int, bias: int, channels: int,
-    first: int, start: int, share: int, *, TAPS, POINTS, GATHER: Function, BIAS,
-):  # fmt: skip
-    """dw = GATHER of the sums [point, filter, c]; a unit is a filter, and with it its bias."""
-    flat, scratch = dw.reshape(dw.size), work[start + slot * share : start + (slot + 1) * share]
-    half = TAPS * POINTS * LANES
-    for unit in range(lo, hi):
-        for c in range(0, channels, LANES):
-            for j in range(POINTS):
-                at = sums + j * apart + unit * broad + c
-                GATHER(work, at, POINTS * apart, scratch, j * LANES, POINTS * LANES)
-            for i in range(TAPS):
-                GATHER(scratch, i * POINTS * LANES, LANES, scratch, half + i * TAPS * LANES, LANES)
-            for tap in range(TAPS * TAPS):
-                at = ((first + unit) * TAPS * TAPS + tap) * channels + c
-                store_some(flat, at, load(scratch, half + tap * LANES), min(LANES, channels - c))
-        if BIAS:
-            db[first + unit] = work[bias + unit]
+def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
+    """The launches of an op under the strategy that it names."""
+    plan = _plan(shape, int(op.attrs["strategy"].removeprefix(NAME)))
+    names = [f"%{name}" for name in op.operands]
+    if shape.head == "conv_weight_grad":
+        return _weight_grad(plan, names, [f"%{r.name}" for r in op.results])
+    forward = shape.head == "conv"
+    x, weight = (names[0], names[1]) if forward else (names[1], names[0])
+    matrices = transforms(plan.step, plan.taps)
+    epilogue, y = tail(op, registry), f"%{op.name}"
+    other = names[-1] if len(epilogue.args) == 2 else y
+    bias = forward and shape.bias
+    points: Constants = {"POINTS": plan.side, "WIDE": plan.wide}
+    taps: Constants = {"TAPS": plan.taps, "TURNED": not forward, "SPREAD": line(matrices.kernel)}
+    filters: Args = (weight, "workspace", shape.filters, shape.inputs, plan.broad, plan.filters, plan.share)
+    args: Args = (
+        x, names[2] if bias else y, other, y, "workspace", shape.groups, plan.sheet.tiles, plan.block, plan.filters,
+        plan.share, *plan.sheet.sizes,
+    )  # fmt: skip
+    constants: Constants = {
+        **points, "STEP": plan.step, "SPREAD": line(matrices.input), "GATHER": line(matrices.output),
+        "ROWS": plan.rows, "BLOCK": block(plan.rows, plan.vectors), "BIAS": bias, "EPILOGUE": with_extra(epilogue),
+    }  # fmt: skip
+    return [
+        Call(winograd_filters, filters, shape.groups * plan.broad // LANES, {**points, **taps}),
+        Call(winograd, args, -(-plan.sheet.tiles // plan.block), constants),
+    ]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Where a weight gradient's workspace holds what: points of gradients and of inputs, their products' sums, the
+    sums of gradients, and the workers' scratch."""
+
+    plan: Plan
+
+    @property
+    def grads_apart(self) -> int:
+        return self.plan.chunk * self.plan.deep + LANES
+
+    @property
+    def inputs_at(self) -> int:
+        # Rows of products are rounded up to whole blocks: the last reads a little beyond.
+        return self.plan.points * self.grads_apart + LANES
+
+    @property
+    def inputs_apart(self) -> int:
+        return self.plan.chunk * self.plan.broad + LANES
+
+    @property
+    def sums_at(self) -> int:
+        return self.inputs_at + self.plan.points * self.inputs_apart
+
+    @property
+    def sums_apart(self) -> int:
+        return _up(self.plan.outputs, self.plan.rows) * self.plan.broad + LANES
+
+    @property
+    def bias_at(self) -> int:
+        return self.sums_at + self.plan.points * self.sums_apart
+
+    @property
+    def scratch_at(self) -> int:
+        return self.bias_at + self.plan.deep
+
+    @property
+    def end(self) -> int:
+        return self.scratch_at + SLOTS * self.plan.scratch
+
+
+def _weight_grad(plan: Plan, names: Sequence[str], made: Sequence[str]) -> Sequence[Call]:
+    """Chunk by chunk: the tiles of inputs and of gradients, then their products; at last the filters."""
+    shape, at, matrices = plan.shape, _Sums(plan), transforms(plan.step, plan.taps)
+    x, dy = names
+    inputs, grads = plan.sheet.sizes, replace(plan.sheet, top=0, left=0).sizes
+    scratch = (at.scratch_at, plan.scratch)
+    tiles: Constants = {"STEP": plan.step, "POINTS": plan.side, "TILES": TILES}
+    read: Constants = {**tiles, "SPREAD": line(matrices.input)}
+    spread: Constants = {**tiles, "SPREAD": line(transpose(matrices.output))}
+    multiply: Constants = {
+        "ROWS": plan.rows, "WIDE": plan.wide, "BLOCK": block(plan.rows, plan.vectors),
+        "ONES": ONES * (plan.side + 1),
+    }  # fmt: skip
+    fold: Constants = {
+        "TAPS": plan.taps, "POINTS": plan.side, "GATHER": line(transpose(matrices.kernel)), "BIAS": len(made) == 2,
+    }  # fmt: skip
+    found = []
+    for group in range(shape.groups):
+        channel, filter = group * shape.inputs, group * shape.filters
+        for first in range(0, plan.sheet.tiles, plan.chunk):
+            count = min(plan.chunk, plan.sheet.tiles - first)
+            for source, width, start, size, to, row, apart, places, constants in (
+                (x, shape.inputs, channel, plan.side, at.inputs_at, plan.broad, at.inputs_apart, inputs, read),
+                (dy, shape.filters, filter, plan.step, 0, plan.deep, at.grads_apart, grads, spread),
+            ):
+                args: Args = (
+                    source, "workspace", first, count, start, width, size, to, row, apart, *scratch, *places,
+                )  # fmt: skip
+                found.append(Call(winograd_tiles, args, -(-count // TILES), constants))
+            args = (
+                "workspace", count, 0, plan.deep, at.grads_apart, at.inputs_at, plan.broad, at.inputs_apart,
+                at.sums_at, at.sums_apart, at.bias_at, shape.filters, int(first > 0),
+            )  # fmt: skip
+            found.append(Call(winograd_sums, args, plan.points, multiply))
+        args = (
+            made[0], made[-1], "workspace", at.sums_at, plan.broad, at.sums_apart, at.bias_at, shape.inputs, filter,
+            *scratch,
+        )  # fmt: skip
+        found.append(Call(winograd_fold, args, shape.filters, fold))
+    return found
