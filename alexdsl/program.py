@@ -119,9 +119,10 @@ class Program:
         """The executable that holds the newest weights."""
         return self._loaded[self._active] if self._active else self.use(self.home)
 
-    def _bound(self, graph: Graph) -> Mapping[str, str]:
+    @cached_property
+    def bound(self) -> Mapping[str, str]:
         """The real device of each logical one."""
-        logical = graph.attrs["devices"]
+        logical = self.graph(self.home).attrs["devices"]
         if isinstance(self._device, str):
             return self.backend.bind(self._device, logical)
         return {name: self.backend.bind(self._device[name], [name])[name] for name in logical}
@@ -139,7 +140,7 @@ class Program:
             return self._loaded[mode]
         if mode not in self._loaded:
             graph = self.graph(mode)
-            self._loaded[mode] = self.backend.load(graph, self._bound(graph), self._threads, self._progress)
+            self._loaded[mode] = self.backend.load(graph, self.bound, self._threads, self._progress)
             if self._active is None:
                 self._initialise(self.graph(mode), self._loaded[mode])
         if self._active is not None:
@@ -175,15 +176,20 @@ class Program:
         with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
             list(pool.map(lambda run: draw(*run), runs))
 
-    def _feed(self, mode: str, executable: Executable, images: Array, labels: Array | None, rate: float) -> None:
-        given: dict[str, Array] = {
-            "image": images,
-            "label": np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32),
-            "step": np.asarray(self.steps, np.int64),
-            "rate": np.asarray(rate, np.float32),
-        }
+    def _feed(self, mode: str, executable: Executable, images: Array, labels: Array | None) -> None:
+        """Bring a batch."""
+        known = np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
+        self._write(mode, executable, {"image": images, "label": known})
+
+    def _start(self, mode: str, executable: Executable, rate: float) -> None:
+        """Run on the batch that was brought."""
+        numbers: dict[str, Array] = {"step": np.asarray(self.steps, np.int64), "rate": np.asarray(rate, np.float32)}
+        self._write(mode, executable, numbers)
+        executable.run()
+
+    def _write(self, mode: str, executable: Executable, given: Mapping[str, Array]) -> None:
         for op in self.graph(mode):
-            if op.kind == "input":
+            if op.kind == "input" and op.attrs["field"] in given:
                 array = given[op.attrs["field"]]
                 executable.write(op.name, array[slice(*op.attrs["rows"])] if "rows" in op.attrs else array)
 
@@ -205,8 +211,8 @@ class Program:
             images = np.concatenate([images, np.zeros((short, *images.shape[1:]), np.float32)])
             labels = None if labels is None else np.concatenate([labels, np.full(short, -1)])
         executable = self.use("predict")
-        self._feed("predict", executable, images, labels, 0.0)
-        executable.run()
+        self._feed("predict", executable, images, labels)
+        self._start("predict", executable, 0.0)
         outputs = {label: executable.read(name) for label, name in self.graph("predict").outputs.items()}
         # Means are over the whole batch, in which the missing images count as nothing.
         return {
@@ -224,8 +230,8 @@ class Program:
         """The loss of a batch and the gradient of every trained weight."""
         mode = "gradients+dropout" if dropout else "gradients"
         executable = self.use(mode)
-        self._feed(mode, executable, self._batch_of(images), labels, 0.0)
-        executable.run()
+        self._feed(mode, executable, self._batch_of(images), labels)
+        self._start(mode, executable, 0.0)
         graph = self.graph(mode)
         loss = float(executable.read(graph.outputs["loss"]))
         found = {}
@@ -236,11 +242,22 @@ class Program:
 
     def step(self, images: Array, labels: Array, rate: float = 1.0) -> dict[str, float]:
         """One training step; returns loss and metrics. ``rate`` is the schedule's factor."""
-        executable = self.use("train")
-        self._feed("train", executable, self._batch_of(images), labels, rate)
-        executable.run()
+        self.feed(images, labels)
+        self.start(rate)
+        return self.metrics()
+
+    def feed(self, images: Array, labels: Array) -> None:
+        """Bring the batch of the next training step; devices that are fed from afar still work on the last one."""
+        self._feed("train", self.use("train"), self._batch_of(images), labels)
+
+    def start(self, rate: float = 1.0) -> None:
+        """Begin a training step on the batch that was brought; ``metrics`` waits for it."""
+        self._start("train", self.use("train"), rate)
         self.steps += 1
-        outputs = self.graph("train").outputs
+
+    def metrics(self) -> dict[str, float]:
+        """Loss and metrics of the training step that was begun last."""
+        executable, outputs = self.use("train"), self.graph("train").outputs
         return {label: float(executable.read(name)) for label, name in outputs.items() if label != "logits"}
 
     def _batch_of(self, images: Array) -> Array:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from alexdsl.cli.common import backend_argument, bytes_text, find_backend, load_spec, machine_memory, spec_argument
+from alexdsl.cli.common import backend_argument, bytes_text, find_backend, load_spec, spec_argument
 
 if TYPE_CHECKING:
     from alexdsl.data.settings import DataSettings, SourceSetting
     from alexdsl.ir.backend import Backend
     from alexdsl.spec import Spec
-
-SHARE = 0.9
-"""The part of the machine's memory that the largest batch may take: Python and waiting images need some as well."""
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -47,11 +44,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Memory:
-    """The planned arenas in bytes by logical device, and the largest batch that this machine holds (0: none)."""
+    """The planned arenas in bytes by logical device, the largest batch that fits (0: none does; none: there is no such
+    device here), and the memory that there is, or why there is none."""
 
     train: Mapping[str, int]
     predict: Mapping[str, int]
-    largest_batch: int
+    largest_batch: int | None
+    held: str
 
 
 def run(args: argparse.Namespace) -> int:
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     found = layers(spec)
     gap, memory = "", None
     try:
-        memory = plan(spec, backend, machine_memory())
+        memory = plan(spec, backend)
     except Gap as error:
         gap = str(error)
     if args.json:
@@ -94,56 +93,28 @@ def layers(spec: Spec) -> list[Layer]:
     return found
 
 
-def plan(spec: Spec, backend: Backend, held: int) -> Memory:
-    """What training and prediction take, and the largest batch whose sum fits. Raises Gap."""
-    from alexdsl.ir.protocol import ShapeError
+def plan(spec: Spec, backend: Backend) -> Memory:
+    """What training and prediction take, and the largest batch that fits. Raises Gap."""
+    from alexdsl.fitting import arenas, largest_batch
+    from alexdsl.ir.backend import Unavailable
 
-    train, predict = _arenas(spec, backend, "train"), _arenas(spec, backend, "predict")
-    room, batch = int(held * SHARE), spec.graph.attrs["batch"]
-    known = {batch: sum(train.values()) + sum(predict.values())}
-
-    def total(batch: int) -> int:
-        if batch not in known:
-            other = spec.with_batch(batch)
-            known[batch] = sum(sum(_arenas(other, backend, mode).values()) for mode in ("train", "predict"))
-        return known[batch]
-
+    train, predict = (arenas(spec, backend, mode) for mode in ("train", "predict"))
     try:
-        largest = _largest(total, 1, batch, room)
-    except ShapeError:  # a layer that takes certain batches only, such as batch_norm(over = n)
-        largest = _largest(total, batch, batch, room)
-    return Memory(train, predict, largest)
+        bound = backend.bind(backend.devices[0], tuple(train))
+    except Unavailable as error:
+        return Memory(train, predict, None, str(error))
+    rooms = {real: backend.memory(real) for real in bound.values()}
+    held = ", ".join(f"{_whose(real)} {bytes_text(room)}" for real, room in rooms.items())
+    return Memory(train, predict, largest_batch(spec, backend, bound, rooms), held)
 
 
-def _arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
-    from alexdsl.passes.pipeline import Options, at_stage
-
-    arenas: Mapping[str, int] = at_stage(spec.graph, Options(spec.registry, backend, mode), "scheduled").attrs["arenas"]
-    return arenas
-
-
-def _largest(total: Callable[[int], int], unit: int, batch: int, room: int) -> int:
-    """The largest multiple of ``unit`` whose ``total`` fits, 0 where none does.
-
-    Memory is affine in the batch but for alignment and the packing of buffers, so a line through two plans finds it,
-    and a plan there confirms it.
-    """
-    low, high = batch, 2 * batch
-    less, more = total(low), total(high)
-    for _ in range(8):
-        slope = max(1.0, (more - less) / (high - low))
-        guess = int(high + (room - more) / slope) // unit * unit
-        if guess <= 0:
-            return 0
-        needed = total(guess)
-        if needed <= room:
-            return guess
-        # The packing is worse here than the line says: draw it anew, through this plan and the one before.
-        low, less, high, more = high, more, guess, needed
-    return batch if total(batch) <= room else 0
+def _whose(real: str) -> str:
+    return "this machine's" if real == "cpu" else f"{real}'s"
 
 
 def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) -> dict[str, Any]:
+    from alexdsl.ir.host import machine_memory
+
     graph, solver = spec.shaped, spec.solver
     inputs = {op.name: op.attrs["shape"] for op in graph if op.kind == "input" and "shape" in op.attrs}
     return {
@@ -227,9 +198,12 @@ def _notes(spec: Spec, memory: Memory | None, gap: str) -> list[tuple[str, str]]
         return [*notes, ("memory", f"not known: {gap}")]
     notes.append(("training", f"{_arena_text(memory.train)} at batch {batch}"))
     notes.append(("prediction", f"{_arena_text(memory.predict)} at batch {batch}"))
-    held = bytes_text(machine_memory())
+    if memory.largest_batch is None:
+        return [*notes, ("largest batch", f"not known: {memory.held}")]
+    from alexdsl.fitting import SHARE
+
     largest = f"{memory.largest_batch:,}" if memory.largest_batch else "none"
-    return [*notes, ("largest batch", f"{largest} fits into {SHARE:.0%} of this machine's {held}")]
+    return [*notes, ("largest batch", f"{largest} fits into {SHARE:.0%} of {memory.held}")]
 
 
 def _shape(shape: Sequence[int]) -> str:

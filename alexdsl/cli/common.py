@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
 
 if TYPE_CHECKING:
+    from alexdsl.devices import Choice
     from alexdsl.ir.backend import Backend
     from alexdsl.spec import Spec
 
@@ -29,6 +31,36 @@ def set_argument(command: argparse.ArgumentParser) -> None:
 def backend_argument(command: argparse.ArgumentParser) -> None:
     """``--backend``."""
     command.add_argument("--backend", metavar="NAME", default="cpu", help="the backend to compile for (default: cpu)")
+
+
+def device_arguments(command: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--map``."""
+    command.add_argument(
+        "--device",
+        metavar="D",
+        default="auto",
+        help="auto (a GPU if there is one, else the CPU), cpu, cuda, cuda:1, emu (the GPU's kernels without a GPU), "
+        "sim (Numba's simulator, for toy sizes) (default: auto)",
+    )
+    command.add_argument(
+        "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cuda:0,gpu1=cuda:1"
+    )
+
+
+def devices(args: argparse.Namespace, logical: Sequence[str], known: Mapping[str, str] | None = None) -> Choice:
+    """Where the logical devices are, by ``--device`` and ``--map``; where neither is given, where they are ``known`` to
+    be. Raises InputError, Unavailable."""
+    from alexdsl.devices import choose
+
+    bound: dict[str, str] = {}
+    for pair in args.map.split(",") if args.map else ():
+        name, equals, device = pair.partition("=")
+        if not equals or not name or not device:
+            raise InputError(f"--map {args.map}: expects LOGICAL=DEVICE pairs, such as gpu0=cuda:0,gpu1=cuda:1")
+        bound[name] = device
+    if args.device == "auto" and not bound:
+        bound = dict(known or {})
+    return choose(args.device, logical, bound)
 
 
 def find_backend(name: str) -> Backend:
@@ -54,11 +86,23 @@ def overrides(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def spec_path(name: str) -> Path:
+    """The file that a command's SPEC names: ``alexnet``, ``alexnet.net`` and ``specs/alexnet.net`` are specs that come
+    with alexdsl, unless there is such a file here."""
+    path = Path(name)
+    if path.exists() or path.parent not in (Path(), Path("specs")):
+        return path
+    package = Path(__file__).parents[1]
+    folder = next((f for f in (package / "specs", package.parent / "specs") if f.is_dir()), package)
+    packaged = (folder / path.name).with_suffix(".net")
+    return packaged if packaged.is_file() else path
+
+
 def load_spec(args: argparse.Namespace, seed: int = 0) -> Spec:
     """The spec that the arguments name; warnings go to stderr."""
     from alexdsl.spec import load
 
-    spec = load(args.spec, set=overrides(args.set), seed=seed)
+    spec = load(spec_path(args.spec), set=overrides(args.set), seed=seed)
     for warning in spec.warnings:
         print(warning.render(), file=sys.stderr)
     return spec
@@ -78,19 +122,3 @@ def seconds_text(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def machine_memory() -> int:
-    """Bytes of memory that processes here may use: the machine's, or less where a container limits them."""
-    import os
-    from pathlib import Path
-
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)

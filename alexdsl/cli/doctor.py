@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
-from alexdsl.cli.common import bytes_text, machine_memory
+from alexdsl.cli.common import bytes_text
+from alexdsl.ir.host import machine_memory
 
 MARKS = {"ok": "ok", "missing": "--", "problem": "!!"}
 FEATURES = ("avx", "avx2", "fma", "avx512f")
@@ -204,48 +205,29 @@ def _data() -> Iterator[Finding]:
 
 
 def _cuda() -> Iterator[Finding]:
-    numba_cuda = _version("numba-cuda")
-    gpus, driver = _gpus()
-    if driver is None:
-        todo = "on a machine with an NVIDIA GPU: install NVIDIA's driver"
-        yield Finding("CUDA driver", "missing", "none, so nets run on the CPU", todo)
-    else:
-        todo = "" if gpus else "nvidia-smi may say why no GPU is seen"
-        state = "ok" if gpus else "missing"
-        yield Finding("CUDA driver", state, f"for CUDA {driver}: {', '.join(gpus) or 'no GPU'}", todo)
-    if numba_cuda is None:
-        yield Finding(
-            "numba-cuda",
-            "missing",
-            "not installed",
-            "pip install 'alexdsl[cuda]'" + ("" if gpus else ", on a machine with a GPU"),
-        )
-    else:
-        yield Finding("numba-cuda", "ok", numba_cuda)
+    from alexdsl.ir.backend import Unavailable
 
-
-def _gpus() -> tuple[list[str], str | None]:
-    """The GPUs' names with their memory, and the CUDA version of the driver, by the driver itself; none without one."""
-    import ctypes
-
+    probe = import_module("alexdsl_cuda.probe")
+    driver = probe.driver_version()
+    shown = "none" if driver is None else f"for CUDA {driver[0]}.{driver[1]}"
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return [], None
-    version, count = ctypes.c_int(), ctypes.c_int()
-    if cuda.cuDriverGetVersion(ctypes.byref(version)) != 0:
-        return [], None
-    shown = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return [], shown
-    names = []
-    for number in range(count.value):
-        device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(100)
-        cuda.cuDeviceGet(ctypes.byref(device), number)
-        cuda.cuDeviceGetName(name, 100, device)
-        cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-        names.append(f"{name.value.decode(errors='replace')} ({bytes_text(memory.value)})")
-    return names, shown
+        gpus = probe.gpus()
+        names = ", ".join(f"{gpu.name} ({bytes_text(gpu.memory)})" for gpu in gpus)
+        yield Finding("CUDA driver", "ok", f"{shown}: {names}")
+    except Unavailable as error:
+        gpus = ()
+        todo = "on a machine with an NVIDIA GPU: install NVIDIA's driver"
+        advice = str(error).partition(": ")[2]
+        yield Finding("CUDA driver", "missing", f"{shown}, so nets run on the CPU", advice if driver else todo)
+    tools = {"kernels for GPUs": ("numba-cuda",), "their machine code": ("nvidia-cuda-nvcc", "nvidia-cuda-nvdisasm")}
+    for what, packages in tools.items():
+        versions = {name: _version(name) for name in packages}
+        lacking = [name for name, version in versions.items() if version is None]
+        if lacking:
+            todo = "pip install 'alexdsl[cuda]'" + ("" if gpus else ", to read them and run them in the emulator")
+            yield Finding(what, "missing", f"without {', '.join(lacking)}", todo)
+        else:
+            yield Finding(what, "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _extras() -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
@@ -46,7 +46,9 @@ examples:
   alexdsl ir specs/alexnet.net
   alexdsl ir specs/alexnet.net --stage differentiated --layer conv2
   alexdsl ir specs/alexnet.net --print-after fuse
-  alexdsl ir specs/alexnet.net --layer conv2 --source
+  alexdsl ir specs/alexnet.net --layer conv2 --as source
+  alexdsl ir specs/alexnet.net --backend cuda --layer conv2 --as sass
+  alexdsl ir specs/alexnet.net --backend cuda --as resources --card h100
 """
     spec_argument(command)
     what = command.add_mutually_exclusive_group()
@@ -66,7 +68,15 @@ examples:
         metavar="NAME",
         help="only the ops of a layer, forward and backward: conv2, or conv2.lrn for one step of it",
     )
-    command.add_argument("--source", action="store_true", help="the sources of the kernels, as Python")
+    command.add_argument(
+        "--as",
+        dest="form",
+        metavar="FORM",
+        help="the kernels instead of the graph: source, and with --backend cuda also ptx, sass, resources",
+    )
+    command.add_argument(
+        "--card", metavar="NAME", help="the card that kernels are compiled and reckoned for, such as a100 or h100"
+    )
     command.add_argument(
         "--save",
         choices=("store", "recompute"),
@@ -78,18 +88,26 @@ examples:
 
 def run(args: argparse.Namespace) -> int:
     """Print; see ``arguments``."""
-    from alexdsl.ir.backend import Gap
+    from alexdsl.ir.backend import Gap, Unavailable
     from alexdsl.passes.pipeline import Options
 
-    if args.source and (args.print_after or args.stage not in (None, "program")):
-        raise InputError("--source shows kernels of the stage 'program': leave --stage and --print-after out")
+    if args.form and (args.print_after or args.stage not in (None, "program")):
+        raise InputError("--as shows kernels of the stage 'program': leave --stage and --print-after out")
+    backend = find_backend(args.backend)
+    if args.form and args.form not in backend.forms:
+        raise InputError(f"--as {args.form}: the backend {backend.name} shows kernels as {', '.join(backend.forms)}")
+    if args.card and args.card not in backend.cards:
+        known = ", ".join(backend.cards) or "none"
+        raise InputError(f"--card {args.card}: cards that the backend {backend.name} knows are {known}")
     spec = load_spec(args)
-    options = Options(spec.registry, find_backend(args.backend), args.mode, save=args.save)
+    options = Options(spec.registry, backend, args.mode, save=args.save)
     try:
         for line in _text(args, spec, options):
             print(line)
     except Gap as error:
         raise InputError(f"{error}; the stages before 'fused' need no kernels") from error
+    except Unavailable as error:
+        raise InputError(str(error)) from error
     return 0
 
 
@@ -100,11 +118,20 @@ def _text(args: argparse.Namespace, spec: Spec, options: Options) -> Iterator[st
     if args.print_after:
         yield from _after(args, spec, options)
         return
-    stage = "program" if args.source else args.stage or "shaped"
+    stage = "program" if args.form else args.stage or "shaped"
     *_, (_, graph) = run_passes(spec.graph, options, stage)
     if graph.stage != stage:
         raise InputError(f"--mode {args.mode} has no stage '{stage}': it goes from '{graph.stage}' on to 'placed'")
-    yield _sources(graph, args.layer) if args.source else _graph(graph, args.layer)
+    if not args.form:
+        yield _graph(graph, args.layer)
+        return
+    ops = graph.ops if args.layer is None else _ops(graph, args.layer)
+    backend = options.backend
+    card = args.card or next(iter(backend.cards), "")
+    if args.form == "resources":
+        yield from _resources([backend.resources(graph, op, x, card) for op in ops for x in op.launches], card)
+    else:
+        yield from _kernels(ops, lambda kernel: backend.show(graph, kernel, args.form, card), args.form == "source")
 
 
 def _after(args: argparse.Namespace, spec: Spec, options: Options) -> Iterator[str]:
@@ -154,21 +181,34 @@ def _ops(graph: Graph, layer: str) -> Sequence[Op]:
     return found
 
 
-def _sources(graph: Graph, layer: str | None) -> str:
-    """The kernels as Python, each with what launches it."""
+def _kernels(ops: Sequence[Op], text: Callable[[str], str], python: bool) -> Iterator[str]:
+    """The kernels that the ops launch, each with what launches it."""
     users: dict[str, list[Op]] = {}
-    for op in graph.ops if layer is None else _ops(graph, layer):
+    for op in ops:
         for launch in op.launches:
             if op not in users.setdefault(launch.kernel, []):
                 users[launch.kernel].append(op)
-    blocks = []
-    for name, ops in users.items():
-        heads = [
-            f"# kernel {name}",
-            *(f"#   launched by %{op.name} = {op.kind}(...)  {op.location}".rstrip() for op in ops),
-        ]
-        blocks.append("\n".join([*heads, "", graph.kernels[name].strip("\n")]))
-    return _shown("\n\n\n".join(blocks), python=True)
+    mark = "#" if python else "//"
+    for i, (name, launching) in enumerate(users.items()):
+        heads = [f"{mark}   launched by %{op.name} = {op.kind}(...)  {op.location}".rstrip() for op in launching]
+        whole = "\n".join([f"{mark} kernel {name}", *heads, "", text(name).strip("\n")])
+        yield ("\n\n" if i else "") + _shown(whole, python=python)
+
+
+def _resources(rows: Sequence[Mapping[str, str]], card: str) -> Iterator[str]:
+    """A table of launches, a line each."""
+    if not rows:
+        return
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    left = ("kernel", "op")
+
+    def line(row: Mapping[str, str]) -> str:
+        cells = (row[n].ljust(w) if n in left else row[n].rjust(w) for n, w in widths.items())
+        return "  ".join(cells).rstrip()
+
+    yield f"# on {card}: bytes and MFMA (million multiply-adds) are the op's, whatever the number of its launches"
+    yield line({name: name for name in widths})
+    yield from map(line, rows)
 
 
 def _shown(text: str, *, python: bool = False) -> str:

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         path = args.checkpoint or _newest(args.folder)
         return _run(args, path)
+    except BrokenPipeError:
+        raise
     except (CheckpointError, RunError, DataError, Gap, OSError) as error:
         raise InputError(str(error)) from error
 
@@ -76,7 +78,7 @@ def _newest(folder: Path | None) -> Path:
 
 
 def _run(args: argparse.Namespace, path: Path) -> int:
-    from alexdsl.data.prepare import Preparer
+    from alexdsl.data.prepare import TEN, Preparer
     from alexdsl.program import compile
     from alexdsl.train.checkpoint import read_state, read_statistics
 
@@ -91,13 +93,15 @@ def _run(args: argparse.Namespace, path: Path) -> int:
         raise InputError(f"the data block of {path} prepares images of {made}, and its net takes {due}")
     found: list[dict[str, Any]] = []
     program: Program | None = None
-    size = min(len(files), spec.graph.attrs["batch"])
-    for numbers, images in _batches(preparer, files, size, found):
+    views = TEN if spec.data.test == "ten_crop" else 1
+    size = min(len(files) * views, spec.graph.attrs["batch"])
+    for numbers, images in _batches(preparer, files, max(1, size // views), views, found):
         if program is None:
             program = compile(spec, batch=size)
             load_weights(program, path)
-        for number, scores in zip(numbers, program.predict(images), strict=True):
-            found.append({"image": files.paths[number], "classes": _top(scores, state.classes, args.top)})
+        shares = _shares(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
+        for number, row in zip(numbers, shares, strict=True):
+            found.append({"image": files.paths[number], "classes": _top(row, state.classes, args.top)})
     if program is not None:
         program.close()
     found.sort(key=lambda entry: files.paths.index(entry["image"]))
@@ -196,20 +200,22 @@ class Files:
 
 
 def _batches(
-    preparer: Preparer, files: Files, size: int, failed: list[dict[str, Any]]
+    preparer: Preparer, files: Files, size: int, views: int, failed: list[dict[str, Any]]
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """The images that can be read, prepared as for validation, with their numbers; the others go to ``failed``."""
+    """The numbers of up to ``size`` images and their views, those of one image after another; images that cannot be
+    read go to ``failed``."""
     import numpy as np
 
     from alexdsl.data.errors import DataError
     from alexdsl.data.prepare import Slice
 
     numbers: list[int] = []
-    images = np.empty((size, *preparer.shape), np.float32)
+    images = np.empty((size * views, *preparer.shape), np.float32)
     for number in range(len(files)):
-        at = len(numbers)
+        at = len(numbers) * views
+        items = np.arange(number * views, (number + 1) * views)
         try:
-            preparer.fill(Slice("val", 0, 0, np.array([number])), images[at : at + 1])
+            preparer.fill(Slice("val", 0, 0, items, views), images[at : at + views])
         except DataError as error:
             failed.append({"image": files.paths[number], "error": str(error)})
             continue
@@ -218,16 +224,22 @@ def _batches(
             yield numbers, images
             numbers = []
     if numbers:
-        yield numbers, images[: len(numbers)]
+        yield numbers, images[: len(numbers) * views]
 
 
-def _top(scores: NDArray[np.float32], classes: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """The most likely classes, best first; ties go to the first."""
+def _shares(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The softmax of every row of scores."""
     import numpy as np
 
     exact = np.asarray(scores, np.float64)
-    powers = np.exp(exact - exact.max())
-    shares = powers / powers.sum()
+    powers = np.exp(exact - exact.max(1, keepdims=True))
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+def _top(shares: NDArray[np.float64], classes: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The most likely classes, best first; ties go to the first."""
+    import numpy as np
+
     best = np.argsort(-shares, kind="stable")[:count]
     return [
         {"class": classes[i] if i < len(classes) else f"class {i}", "index": int(i), "probability": float(shares[i])}

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import bytes_text, load_spec, machine_memory, overrides, set_argument
+from alexdsl.cli.common import bytes_text, device_arguments, devices, load_spec, overrides, set_argument
 
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
     from alexdsl.data.resolve import Resolved
+    from alexdsl.data.statistics import Statistics
+    from alexdsl.devices import Choice
     from alexdsl.program import Program
     from alexdsl.spec import Spec
     from alexdsl.train.folder import RunFolder
+    from alexdsl.train.interrupts import Patience
 
 RUNS = Path("runs")
+SAVE_EVERY = 500
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -33,17 +37,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="DIR", type=Path, help="the run's folder (default: runs/NAME-1, -2, ...)")
     command.add_argument("--steps", metavar="N", type=int, help="train this many steps, whatever the spec says")
     command.add_argument("--epochs", metavar="N", type=int, help="train this many epochs, whatever the spec says")
-    command.add_argument("--device", metavar="D", default="auto", help="auto, cpu (default: auto)")
-    command.add_argument(
-        "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cpu,gpu1=cpu"
-    )
+    device_arguments(command)
     command.add_argument("--seed", metavar="N", type=int, default=None, help="seed of every random number (default: 0)")
     command.add_argument(
         "--save-every",
         metavar="N",
         type=int,
-        default=500,
-        help="steps between checkpoints, beside those at validations",
+        help=f"steps between checkpoints, beside those at validations (default: {SAVE_EVERY})",
     )
     command.add_argument(
         "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
@@ -52,43 +52,51 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run: the spec, and the folder of the run that it goes on with, none for a new one."""
+    """What is to be run: the spec, the folder of the run that it goes on with (none for a new one), when to save."""
 
     spec: Spec
     folder: RunFolder | None
+    save_every: int
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; see ``arguments``."""
-    from alexdsl.cli.show import Show
-    from alexdsl.data.errors import DataError
-    from alexdsl.ir.backend import Gap
-    from alexdsl.train.checkpoint import CheckpointError
-    from alexdsl.train.folder import RunError
+    from rich.console import Console
 
-    show = Show()
+    from alexdsl.cli.show import Show
+    from alexdsl.data.errors import DataError, WorkerError
+    from alexdsl.ir.backend import Fault, Gap, Unavailable
+    from alexdsl.train.checkpoint import CheckpointError
+    from alexdsl.train.folder import BusyError, RunError
+    from alexdsl.train.output import unbroken_output
+
+    # A run is there for its folder: it goes on when nobody reads what it says.
+    show = Show(Console(file=unbroken_output()))
     try:
         return _run(args, show)
-    except DataError as error:
+    except BusyError as error:
         raise InputError(str(error)) from error
-    except (CheckpointError, Gap) as error:
-        raise InputError(str(error)) from error
-    except (RunError, MemoryError) as error:
+    except (RunError, WorkerError, MemoryError, Fault) as error:
         show.close()
         print(f"error: {error or 'out of memory'}", file=sys.stderr)
         return 1
+    except OSError as error:
+        show.close()
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"error: the run cannot go on{where}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except (DataError, CheckpointError, Gap, Unavailable) as error:
+        raise InputError(str(error)) from error
     finally:
         show.close()
 
 
 def _run(args: argparse.Namespace, show: Show) -> int:
-    from alexdsl.data.loader import Loader
     from alexdsl.data.resolve import resolve
     from alexdsl.data.statistics import statistics
     from alexdsl.ir.text import print_graph
     from alexdsl.program import compile
-    from alexdsl.train.checkpoint import read_state
-    from alexdsl.train.loop import Trainer
+    from alexdsl.train.interrupts import Patience
 
     job = _job(args)
     spec = job.spec
@@ -103,29 +111,68 @@ def _run(args: argparse.Namespace, show: Show) -> int:
         show.note(resolved.notice)
     _check_classes(spec, resolved)
     _check_images(spec, resolved)
-    program = compile(spec, _backend(args), seed=spec.seed)
-    _check_memory(program)
-    folder = job.folder or _created(args, spec)
-    if job.folder is None:
-        facts = {"spec": str(spec.source.name), "overrides": dict(spec.overrides), "seed": spec.seed}
-        folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
-    last = folder.last_checkpoint() if job.folder else None
-    state = read_state(last) if last else None
+    patience = Patience()
+    choice = _choice(args, job)
+    _check_memory(spec, choice)
+    show.note(f"runs on {', '.join(dict.fromkeys(choice.bound.values()))}: {choice.why}")
+    program = compile(spec, choice.backend, device=choice.bound, seed=spec.seed, progress=patience)
     measured = statistics(resolved.train, spec.data)
+    folder = job.folder or _created(args, spec)
+    with folder.held():
+        if job.folder is None:
+            facts = {
+                "spec": str(spec.source.name),
+                "overrides": dict(spec.overrides),
+                "seed": spec.seed,
+                "save_every": job.save_every,
+                "devices": dict(choice.bound),
+            }
+            folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
+        return _train(job, folder, program, patience, resolved, measured, show)
+
+
+def _train(
+    job: Job,
+    folder: RunFolder,
+    program: Program,
+    patience: Patience,
+    resolved: Resolved,
+    measured: Statistics,
+    show: Show,
+) -> int:
+    """Train from the folder's last checkpoint, or from the start where there is none."""
+    from alexdsl.data.loader import Loader
+    from alexdsl.train.checkpoint import read_state
+    from alexdsl.train.loop import Trainer
+
+    spec = job.spec
+    assert spec.data is not None
+    last = folder.last_checkpoint() if job.folder else None
+    state = None
+    if last is not None:
+        with folder.reading(last):
+            state = read_state(last)
     with Loader(resolved.train, spec.data, measured, spec.seed, val=resolved.val) as loader:
         steps = _steps(spec, loader)
-        if state is not None and state.step >= steps:
+        if state is not None and state.step >= steps and not state.due:
             show.note(f"{folder.path} has done its {state.step} steps; --steps or --epochs let it go further")
             return 0
         loader.prefetch(state.step if state else 0)
-        with show.working("loading kernels (the first time on a machine they are compiled)"):
+        with show.working("loading kernels (the first time on a machine they are compiled)"), patience.held():
             program.use("train")
-        trainer = Trainer(program, loader, measured, tuple(resolved.classes), folder, show, steps, args.save_every)
+        imagined = set(program.bound.values()) & set(program.backend.imagined)
+        trainer = Trainer(
+            program, loader, measured, tuple(resolved.classes), folder, show, steps, job.save_every, not imagined
+        )
+        if imagined:
+            name = "".join(sorted(imagined))
+            show.note(f"{name} is slow: the last step is validated only where solver.validate or an epoch asks for it")
         if last is not None and state is not None:
-            trainer.resume(last, state)
+            with folder.reading(last):
+                trainer.resume(last, state)
         if job.folder:
             # Only now that the checkpoint has been taken: a refused one leaves the run as it was.
-            folder.rewind(program.steps)
+            folder.rewind(program.steps, trainer.due)
         threads = getattr(program.active, "threads", 1)
         show.note(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "
@@ -157,7 +204,7 @@ def _job(args: argparse.Namespace) -> Job:
             return _resumed(args)
         if args.spec is None:
             raise InputError("name a spec to run, or --resume; for example: alexdsl run specs/alexnet.net")
-        return Job(load_spec(args, args.seed or 0), None)
+        return Job(load_spec(args, args.seed or 0), None, args.save_every or SAVE_EVERY)
     except RunError as error:
         raise InputError(str(error)) from error
 
@@ -192,25 +239,15 @@ def _resumed(args: argparse.Namespace) -> Job:
         if name in changed and other not in changed:
             merged.pop(other, None)
     source = Source(facts["spec"], folder.spec_text)
-    return Job(from_source(source, Path(facts["spec"]), merged, facts["seed"]), folder)
+    spec = from_source(source, Path(facts["spec"]), merged, facts["seed"])
+    return Job(spec, folder, args.save_every or facts.get("save_every", SAVE_EVERY))
 
 
-def _backend(args: argparse.Namespace) -> str:
-    """The backend that ``--device`` and ``--map`` ask for."""
-    asked = {args.device} if args.device != "auto" else set()
-    if args.map:
-        for pair in args.map.split(","):
-            name, equals, device = pair.partition("=")
-            if not equals or not name:
-                raise InputError(f"--map {args.map}: expects LOGICAL=DEVICE pairs, such as gpu0=cpu,gpu1=cpu")
-            asked.add(device)
-    if asked - {"cpu"}:
-        wrong = sorted(asked - {"cpu"})[0]
-        raise InputError(
-            f"device '{wrong}' is not built yet: this version runs on cpu, "
-            "of which logical devices such as gpu0 are parts"
-        )
-    return "cpu"
+def _choice(args: argparse.Namespace, job: Job) -> Choice:
+    """Where the run's logical devices are, by ``--device`` and ``--map``; a resumed run stays where it was unless told.
+    Raises InputError, Unavailable."""
+    known = job.folder.facts.get("devices") if job.folder else None
+    return devices(args, job.spec.graph.attrs["devices"], known)
 
 
 def _steps(spec: Spec, loader: object) -> int:
@@ -225,7 +262,9 @@ def _steps(spec: Spec, loader: object) -> int:
 
 
 def _check_classes(spec: Spec, resolved: Resolved) -> None:
-    """The data's classes must have scores of their own."""
+    """The data must have classes to tell apart, with scores of their own."""
+    if len(resolved.classes) < 2:
+        raise InputError(f"{resolved.train.description}: with a single class there is nothing to learn")
     name = spec.shaped.outputs.get("logits")
     scores = spec.shaped.type(name).shape[1] if name else None
     if scores is not None and len(resolved.classes) > scores:
@@ -250,12 +289,16 @@ def _check_images(spec: Spec, resolved: Resolved) -> None:
             )
 
 
-def _check_memory(program: Program) -> None:
-    """Refuse what this machine cannot hold, before it is allocated."""
-    needed = sum(sum(program.graph(mode).attrs["arenas"].values()) for mode in ("train", "predict"))
-    held = machine_memory()
-    if needed > held:
-        raise InputError(
-            f"the run needs {bytes_text(needed)} and this machine has {bytes_text(held)}: "
-            "try a smaller batch, --set data.batch=..."
-        )
+def _check_memory(spec: Spec, choice: Choice) -> None:
+    """Refuse what the devices cannot hold, before it is allocated."""
+    from alexdsl.fitting import fullest, largest_batch
+    from alexdsl.registry import backend
+
+    found = backend(choice.backend)
+    rooms = {real: found.memory(real) for real in choice.bound.values()}
+    device, needed = fullest(spec, found, choice.bound, rooms)
+    if needed > rooms[device]:
+        whose = "this machine" if device == "cpu" else device
+        batch = largest_batch(spec, found, choice.bound, rooms)
+        advice = f"--set data.batch={batch} would fit" if batch else "not even one image fits"
+        raise InputError(f"the run needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")

@@ -25,7 +25,7 @@ from alexdsl.data.settings import (
 )
 from alexdsl.ir.parameters import whole
 from alexdsl.language import Diagnostic, Diagnostics, Span, SpecError, suggest
-from alexdsl.passes.bind import Block, Given
+from alexdsl.passes.bind import BATCH, Block, Given
 from alexdsl.passes.bind.values import BROKEN, Text, Tree, show_given
 
 NAMES = tuple(f.name for f in fields(DataSettings))
@@ -42,6 +42,8 @@ USAGES = {
     "random_crop": "random_crop",
     "mirror": "mirror",
     "pca_noise": "pca_noise(0.1) or pca_noise(0.1, by = eigenvalue)",
+    "centre_crop": "centre_crop",
+    "ten_crop": "ten_crop",
 }
 EXAMPLES = 'folder("path"), idx("images", "labels"), npz("file") or sample("fashion")'
 
@@ -75,7 +77,7 @@ def data_settings(block: Block, diagnostics: Diagnostics) -> DataSettings | None
         diagnostics.error(where, f"data '{block.name}' has no 'source'", hint=f"source = {EXAMPLES}")
     if failed:
         return None
-    settings = DataSettings(**given)
+    settings = DataSettings(**{"batch": BATCH, **given})
     for leaf, sentence in settings.problems():
         failed = True
         at = block.settings.get(leaf)
@@ -270,6 +272,13 @@ def _mean(leaf: str, given: Given) -> Any:
     raise _Wrong(given.span, f"mean expects image, channel, none or a number, not {show_given(given)}", hint)
 
 
+def _test(leaf: str, given: Given) -> str:
+    call = _call(leaf, given, ("centre_crop", "ten_crop"), "centre_crop or ten_crop")
+    call.names()
+    call.positional(0)
+    return call.tree.name
+
+
 def _number(leaf: str, given: Given) -> float:
     if not isinstance(given.value, int | float):
         raise _Wrong(given.span, f"{leaf} expects a number, not {show_given(given)}")
@@ -287,4 +296,5 @@ _READERS: dict[str, Callable[[str, Given], Any]] = {
     "classes": _count,
     "mean": _mean,
     "scale": _number,
+    "test": _test,
 }

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from alexdsl.data.errors import DataError
+from alexdsl.data.errors import DataError, WorkerError
 from alexdsl.data.permutation import permutation
 from alexdsl.data.pool import Pool
 from alexdsl.data.prepare import TEN, Preparer, Slice
@@ -142,7 +142,7 @@ class Loader:
 
     def _check_open(self) -> None:
         if self._pool is not None and self._pool.failure is not None:
-            raise DataError(self._pool.failure)
+            raise WorkerError(self._pool.failure)
         if self._closed:
             raise DataError("the loader has been closed")
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexdsl.data import memory
-from alexdsl.data.errors import DataError
+from alexdsl.data.errors import WorkerError
 from alexdsl.data.prepare import Preparer, Slice
 from alexdsl.data.worker import HEARTBEAT, READY, Reply, Setup, Task, heartbeats, slots
 
@@ -80,7 +80,7 @@ class Pool:
                 self._send(worker, Setup(size, workers, worker.number, packed, span, shape))
         except OSError as error:
             _end(self.workers)
-            raise DataError(f"the data workers cannot be started: {error}") from None
+            raise WorkerError(f"the data workers cannot be started: {error}") from None
         except BaseException:
             _end(self.workers)
             raise
@@ -93,17 +93,17 @@ class Pool:
         return any(worker.ready for worker in self.workers)
 
     def submit(self, worker: int, slot: int, part: Slice, answer: Answer) -> None:
-        """Let a worker prepare a slice into a slot, after what it has to do yet. Raises DataError when it is gone."""
+        """Let a worker prepare a slice into a slot, after what it has to do yet. Raises WorkerError when it is gone."""
         task = Task(next(self._numbers), slot, part)
         self.workers[worker].pending[task.number] = answer
         self._send(self.workers[worker], task)
 
     def poll(self) -> None:
-        """Pass on the answers that are there. Raises DataError when a worker is gone."""
+        """Pass on the answers that are there. Raises WorkerError when a worker is gone."""
         self._receive(0.0)
 
     def wait(self) -> None:
-        """Pass on the next answers. Raises DataError when a worker is gone or stuck at an image."""
+        """Pass on the next answers. Raises WorkerError when a worker is gone or stuck at an image."""
         before, since = self._heartbeats[:, 0].copy(), [time.monotonic()] * len(self.workers)
         while not self._receive(_LOOK):
             now = time.monotonic()
@@ -151,7 +151,7 @@ class Pool:
     def _fail(self, message: str) -> None:
         self.failure = message
         self.close()
-        raise DataError(message)
+        raise WorkerError(message)
 
 
 def _end(workers: Sequence[Worker]) -> None:

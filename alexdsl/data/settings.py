@@ -111,7 +111,8 @@ class DataSettings:
     """A `data` block. Sizes in pixels; values are 0..255 until ``mean`` is subtracted and ``scale`` multiplies them.
 
     ``val`` is none where the source brings its own held-out images (or there are none). ``crop`` is a side, a
-    (height, width), or none for the whole resized image. ``mean`` is "channel", "image", "none" or a number.
+    (height, width), or none for the whole resized image. ``mean`` is "channel", "image", "none" or a number. ``test``
+    is how ``predict`` looks at an image; training validates on the centre crop whatever it says.
     """
 
     source: SourceSetting
@@ -124,6 +125,7 @@ class DataSettings:
     classes: int | None = None
     mean: Literal["image", "channel", "none"] | float = "channel"
     scale: float = 1.0
+    test: Literal["centre_crop", "ten_crop"] = "centre_crop"
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
@@ -167,6 +169,8 @@ class DataSettings:
                 yield "augment", "augment names the same augmentation twice"
         if self.has(RandomCrop) and self.crop is None:
             yield "augment", "random_crop needs the size of the crop: crop = 227"
+        if self.test == "ten_crop" and self.crop is None:
+            yield "test", "ten_crop needs the size of the crop: crop = 227"
         yield from self._crop_problems()
 
     def _crop_problems(self) -> Iterator[tuple[str, str]]:

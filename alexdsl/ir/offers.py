@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from importlib import import_module
 from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from alexdsl.ir.backend import Gap, Strategy
@@ -52,15 +53,20 @@ class OfferedBackend(Generic[C]):
 
     name: ClassVar[str]
     dialect: ClassVar[Dialect]
-    files: ClassVar[Sequence[Callable[[Registry], Offer[C]]]]
-    """Kernel files; the last answers for chains of elementwise kinds that no other has as its head."""
+    files: ClassVar[Sequence[str]]
+    """Offers by their names in the backend's package (``conv.Conv``); the last answers for chains of elementwise kinds
+    that no other has as its head."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 
     @cached_property
     def _offers(self) -> Mapping[str, Offer[C]]:
-        offers = [make(self.registry) for make in self.files]
+        package = type(self).__module__.rpartition(".")[0]
+        places = [name.rpartition(".") for name in self.files]
+        offers: list[Offer[C]] = [
+            getattr(import_module(f"{package}.{module}"), offer)(self.registry) for module, _, offer in places
+        ]
         return {head: offer for offer in offers for head in offer.heads} | {"": offers[-1]}
 
     def offer(self, kinds: Sequence[OpKind], name: str = "") -> Offer[C]:

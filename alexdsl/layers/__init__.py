@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from alexdsl.ir.protocol import OpKind
-from alexdsl.layers import (
-    add,
-    avgpool,
-    batch_norm,
-    concat,
-    conv,
-    dropout,
-    flatten,
-    global_avgpool,
-    linear,
-    lrn,
-    maxpool,
-    relu,
-    scale,
-    sigmoid,
-    softmax_cross_entropy,
-    tanh,
-    topk,
-)
 from alexdsl.layers.initialisers import INITIALISERS
 
-OPS: tuple[OpKind, ...] = (
-    *conv.OPS,
-    *linear.OPS,
-    *relu.OPS,
-    *tanh.OPS,
-    *sigmoid.OPS,
-    *maxpool.OPS,
-    *avgpool.OPS,
-    *global_avgpool.OPS,
-    *lrn.OPS,
-    *batch_norm.OPS,
-    *dropout.OPS,
-    *flatten.OPS,
-    *add.OPS,
-    *concat.OPS,
-    *scale.OPS,
-    *softmax_cross_entropy.OPS,
-    *topk.OPS,
+KINDS = (
+    "conv",
+    "linear",
+    "relu",
+    "tanh",
+    "sigmoid",
+    "maxpool",
+    "avgpool",
+    "global_avgpool",
+    "lrn",
+    "batch_norm",
+    "dropout",
+    "flatten",
+    "add",
+    "concat",
+    "scale",
+    "softmax_cross_entropy",
+    "topk",
 )
+OPS: tuple[OpKind, ...] = tuple(op for name in KINDS for op in import_module(f"{__name__}.{name}").OPS)
 
-__all__ = ["INITIALISERS", "OPS"]
+__all__ = ["INITIALISERS", "KINDS", "OPS"]

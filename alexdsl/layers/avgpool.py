@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.graph import Attrs
 from alexdsl.ir.parameters import Choice, Optional, Pad, Pair, Parameter
-from alexdsl.ir.protocol import Array, Emitter, LayerKind, OpKind, Types
+from alexdsl.ir.protocol import Array, Types
 from alexdsl.ir.types import TensorType
+from alexdsl.layers.input_grad import InputGrad, OfOutputGrad
 from alexdsl.layers.window import Axis, padded, pool_axes, taps, unpadded
 
 
-class AvgPool(LayerKind):
+class AvgPool(OfOutputGrad):
     """Average pooling: the mean of every window of every map.
 
     Maps [N, C, H, W] give [N, C, H', W'] with H' = (H + pads - kernel) / stride + 1. count = inside divides by the
@@ -44,27 +45,11 @@ class AvgPool(LayerKind):
             total += wide[:, :, i, j]
         return (total / counts(rows, columns, attrs).astype(x.dtype),)
 
-    def gradient(
-        self, emit: Emitter, op: Op, grads: Sequence[str | None], wanted: Sequence[bool]
-    ) -> Sequence[str | None]:
-        (dy,) = grads
-        assert dy is not None
-        (x,) = op.operands
-        return emit.emit("avgpool_grad", (dy,), {**op.attrs, "input": emit.type(x).shape}, names=[f"{x}.grad"])
 
-
-class AvgPoolGrad(OpKind):
+class AvgPoolGrad(InputGrad):
     """The gradient of avgpool's input: every window shares its output's gradient among its pixels."""
 
     name = "avgpool_grad"
-    first_stage = "differentiated"
-
-    def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
-        return (types[0].with_shape(*attrs["input"]),)
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        n, c, *rest = attrs["input"]
-        return {**attrs, "input": (n, c // towers, *rest)}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         (dy,) = arrays

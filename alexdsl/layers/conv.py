@@ -7,10 +7,11 @@ from math import prod
 
 import numpy as np
 
-from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.graph import Attrs
 from alexdsl.ir.parameters import Choice, Init, Optional, Pad, Pair, Parameter, Whole
-from alexdsl.ir.protocol import PARTIAL, WHOLE, Array, Cut, Emitter, LayerKind, OpKind, ShapeError, Types, Weight
+from alexdsl.ir.protocol import Array, ShapeError, Types, Weight
 from alexdsl.ir.types import TensorType
+from alexdsl.layers.product import Product, ProductInputGrad, ProductWeightGrad
 from alexdsl.layers.window import axes, expect_maps, padded, taps, unpadded
 
 
@@ -32,7 +33,7 @@ def _out_shape(x: TensorType, attrs: Attrs) -> tuple[int, ...]:
     return (x.shape[0], attrs["maps"], rows.out, columns.out)
 
 
-class Conv(LayerKind):
+class Conv(Product):
     """Convolution: each of ``maps`` output maps is a sum of the input maps under learnt kernels.
 
     Input [N, C, H, W], output [N, maps, H', W'] with H' = (H + pads - kernel) / stride + 1; weight
@@ -51,9 +52,7 @@ class Conv(LayerKind):
         Parameter("weight", Init(), {"kind": "he"}, doc="first weights"),
         Parameter("bias", Optional(Init()), {"kind": "constant", "value": 0.0}, doc="first biases"),
     )  # fmt: skip
-    weight_roles = ("weight", "bias")
-    needs = ("input", "weights")
-    sees = True
+    width = "maps"
 
     def weights(self, types: Types, attrs: Attrs) -> Sequence[Weight]:
         expect_maps(types[0])
@@ -72,12 +71,6 @@ class Conv(LayerKind):
         out = _out_shape(types[0], attrs)
         return prod(out) * prod(types[1].shape[1:])
 
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return ([WHOLE if attrs["sees"] == "all" else 1, 0, 0][: len(types)], [1])
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        return {**attrs, "maps": attrs["maps"] // towers}
-
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         x, weight = arrays[:2]
         rows, columns = axes(x.shape, attrs)
@@ -89,40 +82,15 @@ class Conv(LayerKind):
                 ys += np.einsum("nchw,oc->nohw", wide[:, :, i, j], flat[:, :, tap])
         return (y + arrays[2][:, None, None] if len(arrays) == 3 else y,)
 
-    def gradient(
-        self, emit: Emitter, op: Op, grads: Sequence[str | None], wanted: Sequence[bool]
-    ) -> Sequence[str | None]:
-        (dy,) = grads
-        assert dy is not None
-        x, weight = op.operands[:2]
-        found: list[str | None] = [None] * len(op.operands)
-        if any(wanted[1:]):
-            found[1:] = emit.emit("conv_weight_grad", (x, dy), op.attrs, names=[f"{w}.grad" for w in op.operands[1:]])
-        if wanted[0]:
-            attrs = {**op.attrs, "input": emit.type(x).shape}
-            found[:1] = emit.emit("conv_input_grad", (weight, dy), attrs, names=[f"{x}.grad"])
-        return found
 
-
-class ConvInputGrad(OpKind):
+class ConvInputGrad(ProductInputGrad):
     """The gradient of a convolution's input, from its weight and its output's gradient."""
 
     name = "conv_input_grad"
-    first_stage = "differentiated"
-
-    def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
-        return (types[1].with_shape(*attrs["input"]),)
+    width = "maps"
 
     def multiply_adds(self, types: Types, attrs: Attrs) -> int:
         return prod(types[1].shape) * prod(types[0].shape[1:])
-
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return [0, 1], [PARTIAL if attrs["sees"] == "all" else 1]
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        n, c, *rest = attrs["input"]
-        seen = c if attrs["sees"] == "all" else c // towers
-        return {**attrs, "maps": attrs["maps"] // towers, "input": (n, seen, *rest)}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         weight, dy = arrays
@@ -137,11 +105,11 @@ class ConvInputGrad(OpKind):
         return (dx,)
 
 
-class ConvWeightGrad(OpKind):
+class ConvWeightGrad(ProductWeightGrad):
     """The gradients of a convolution's weight and bias, from its input and its output's gradient."""
 
     name = "conv_weight_grad"
-    first_stage = "differentiated"
+    width = "maps"
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         x = types[0]
@@ -151,12 +119,6 @@ class ConvWeightGrad(OpKind):
 
     def multiply_adds(self, types: Types, attrs: Attrs) -> int:
         return types[1].elements * (types[0].shape[1] // int(attrs["groups"])) * prod(map(int, attrs["kernel"]))
-
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return [WHOLE if attrs["sees"] == "all" else 1, 1], [0, 0] if attrs["bias"] else [0]
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        return {**attrs, "maps": attrs["maps"] // towers}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         x, dy = arrays

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.graph import Attrs
 from alexdsl.ir.parameters import Init, Optional, Parameter, Whole
-from alexdsl.ir.protocol import PARTIAL, WHOLE, Array, Cut, Emitter, LayerKind, OpKind, Types, Weight
+from alexdsl.ir.protocol import Array, Types, Weight
 from alexdsl.ir.types import TensorType
+from alexdsl.layers.product import Product, ProductInputGrad, ProductWeightGrad
 
 
-class Linear(LayerKind):
+class Linear(Product):
     """Fully connected layer: y = W x + b, the input flattened channel by channel.
 
     Input [N, ...], output [N, units]; weight (units, inputs).
@@ -23,9 +24,7 @@ class Linear(LayerKind):
         Parameter("weight", Init(), {"kind": "he"}, doc="first weights"),
         Parameter("bias", Optional(Init()), {"kind": "constant", "value": 0.0}, doc="first biases"),
     )
-    weight_roles = ("weight", "bias")
-    needs = ("input", "weights")
-    sees = True
+    width = "units"
 
     def weights(self, types: Types, attrs: Attrs) -> Sequence[Weight]:
         inputs, units = prod(types[0].shape[1:]), attrs["units"]
@@ -38,60 +37,29 @@ class Linear(LayerKind):
     def multiply_adds(self, types: Types, attrs: Attrs) -> int:
         return types[0].elements * int(attrs["units"])
 
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return ([WHOLE if attrs["sees"] == "all" else 1, 0, 0][: len(types)], [1])
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        return {**attrs, "units": attrs["units"] // towers}
-
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         y = arrays[0].reshape(len(arrays[0]), -1) @ arrays[1].T
         return (y + arrays[2] if len(arrays) == 3 else y,)
 
-    def gradient(
-        self, emit: Emitter, op: Op, grads: Sequence[str | None], wanted: Sequence[bool]
-    ) -> Sequence[str | None]:
-        (dy,) = grads
-        assert dy is not None
-        x, weight = op.operands[:2]
-        found: list[str | None] = [None] * len(op.operands)
-        if any(wanted[1:]):
-            found[1:] = emit.emit("linear_weight_grad", (x, dy), op.attrs, names=[f"{w}.grad" for w in op.operands[1:]])
-        if wanted[0]:
-            attrs = {**op.attrs, "input": emit.type(x).shape}
-            found[:1] = emit.emit("linear_input_grad", (weight, dy), attrs, names=[f"{x}.grad"])
-        return found
 
-
-class LinearInputGrad(OpKind):
+class LinearInputGrad(ProductInputGrad):
     """The gradient of a linear layer's input, in the input's shape: dx = dy W."""
 
     name = "linear_input_grad"
-    first_stage = "differentiated"
-
-    def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
-        return (types[1].with_shape(*attrs["input"]),)
+    width = "units"
 
     def multiply_adds(self, types: Types, attrs: Attrs) -> int:
         return types[1].elements * types[0].shape[1]
-
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return [0, 1], [PARTIAL if attrs["sees"] == "all" else 1]
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        n, c, *rest = attrs["input"]
-        seen = c if attrs["sees"] == "all" else c // towers
-        return {**attrs, "units": attrs["units"] // towers, "input": (n, seen, *rest)}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         return ((arrays[1] @ arrays[0]).reshape(attrs["input"]),)
 
 
-class LinearWeightGrad(OpKind):
+class LinearWeightGrad(ProductWeightGrad):
     """The gradients of a linear layer's weight and bias: dW = dy' x, db = the sum of dy over the batch."""
 
     name = "linear_weight_grad"
-    first_stage = "differentiated"
+    width = "units"
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         x, dy = types
@@ -100,12 +68,6 @@ class LinearWeightGrad(OpKind):
 
     def multiply_adds(self, types: Types, attrs: Attrs) -> int:
         return types[0].elements * types[1].shape[1]
-
-    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
-        return [WHOLE if attrs["sees"] == "all" else 1, 1], [0, 0] if attrs["bias"] else [0]
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        return {**attrs, "units": attrs["units"] // towers}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         x, dy = arrays

@@ -8,8 +8,9 @@ import numpy as np
 
 from alexdsl.ir.graph import Attrs, Op
 from alexdsl.ir.parameters import Choice, Optional, Pad, Pair, Parameter
-from alexdsl.ir.protocol import Array, Emitter, LayerKind, OpKind, Types
+from alexdsl.ir.protocol import Array, Emitter, LayerKind, Types
 from alexdsl.ir.types import TensorType
+from alexdsl.layers.input_grad import InputGrad
 from alexdsl.layers.window import padded, pool_axes, taps, unpadded
 
 
@@ -53,18 +54,10 @@ class MaxPool(LayerKind):
         return emit.emit("maxpool_grad", (dy, op.results[1].name), attrs, names=[f"{x}.grad"])
 
 
-class MaxPoolGrad(OpKind):
+class MaxPoolGrad(InputGrad):
     """The gradient of maxpool's input: every window gives its output's gradient to the pixel that won."""
 
     name = "maxpool_grad"
-    first_stage = "differentiated"
-
-    def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
-        return (types[0].with_shape(*attrs["input"]),)
-
-    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
-        n, c, *rest = attrs["input"]
-        return {**attrs, "input": (n, c // towers, *rest)}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         dy, index = arrays

@@ -16,6 +16,7 @@ from alexdsl.passes.layout import layout
 from alexdsl.passes.memory import plan_memory
 from alexdsl.passes.place import place
 from alexdsl.passes.predict import predict, without_dropout
+from alexdsl.passes.prefetch import prefetch
 from alexdsl.passes.save import save
 from alexdsl.passes.schedule import schedule
 from alexdsl.passes.slices import cut_batch, interleave
@@ -59,6 +60,7 @@ PIPELINE = (
     Pass("interleave", lambda g, o: interleave(g), ("train", "gradients")),
     Pass("solve", lambda g, o: solve(g, g.attrs["solver"]), ("train",)),
     Pass("place", lambda g, o: place(g, o.registry), to="placed"),
+    Pass("prefetch", lambda g, o: prefetch(g, o.backend)),
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),
     Pass("layout", lambda g, o: layout(g, o.backend), to="laid-out"),
     Pass("schedule", lambda g, o: schedule(g, o.backend), to="scheduled"),

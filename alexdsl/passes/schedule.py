@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alexdsl.ir.backend import Backend
+from alexdsl.ir.backend import Backend, Gap, Strategy
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.structure import LEAVES
 
 
 def schedule(graph: Graph, backend: Backend) -> Graph:
-    """The graph with ``strategy`` and ``workspace`` on every op that computes; the first of equals is taken."""
-    return graph.with_ops([_choose(graph, op, backend) for op in graph], stage="scheduled")
+    """The graph with ``strategy`` and ``workspace`` on every op that computes: the cheapest in the graph's
+    ``precision``, where an op has one in it, else the cheapest in fp32; the first of equals.
+
+    Raises Gap where nothing can be computed in that precision.
+    """
+    precision = graph.attrs.get("precision", "fp32")
+    chosen = {op.name: _choose(graph, op, backend, precision) for op in graph if op.kind not in LEAVES}
+    if precision != "fp32" and all(strategy.precision == "fp32" for strategy in chosen.values()):
+        raise Gap(f"the {backend.name} backend has no kernels in {precision}: use --set solver.precision=fp32")
+    return graph.with_ops([_marked(op, chosen.get(op.name)) for op in graph], stage="scheduled")
 
 
-def _choose(graph: Graph, op: Op, backend: Backend) -> Op:
-    if op.kind in LEAVES:
-        return op
+def _choose(graph: Graph, op: Op, backend: Backend, precision: str) -> Strategy:
     found = backend.strategies(op, graph.types(op.operands), graph.types(r.name for r in op.results))
-    best = min(found, key=lambda strategy: strategy.cost)
-    chosen = {"strategy": best.name} if best.name else {}
-    scratch = {"workspace": best.workspace} if best.workspace else {}
-    return replace(op, attrs={**op.attrs, **chosen, **scratch})
+    exact = [strategy for strategy in found if strategy.precision == "fp32"]
+    asked = [strategy for strategy in found if strategy.precision == precision]
+    return min(asked or exact, key=lambda strategy: strategy.cost)
+
+
+def _marked(op: Op, strategy: Strategy | None) -> Op:
+    if strategy is None:
+        return op
+    name = {"strategy": strategy.name} if strategy.name else {}
+    scratch = {"workspace": strategy.workspace} if strategy.workspace else {}
+    return replace(op, attrs={**op.attrs, **name, **scratch})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.protocol import Array
 from alexdsl.program import Program
-from alexdsl.train.files import write_folder, write_whole
+from alexdsl.train.files import remove_folder, write_folder, write_whole
 
 KEPT = 2
 """Checkpoints that stay; older ones are removed once a newer one is whole."""
@@ -26,9 +25,16 @@ class CheckpointError(Exception):
     """A checkpoint cannot be read or does not fit; the message says what differs."""
 
 
+class BrokenCheckpointError(CheckpointError):
+    """A checkpoint's files are damaged or missing."""
+
+
 @dataclass(frozen=True)
 class State:
-    """What a checkpoint knows beside arrays: how far training is, and what predicting needs."""
+    """What a checkpoint knows beside arrays: how far training is, and what predicting needs.
+
+    ``due``: the step's validation was broken off, and comes first when the run goes on.
+    """
 
     step: int
     spec: str
@@ -37,6 +43,7 @@ class State:
     net: str
     classes: Sequence[str]
     validations: Sequence[Mapping[str, float]] = field(default_factory=list)
+    due: bool = False
     version: int = 1
 
 
@@ -45,23 +52,14 @@ def save_checkpoint(folder: Path, program: Program, state: State, statistics: St
     target = folder / f"step-{state.step:08}"
 
     def fill(scratch: Path) -> None:
-        save_file(
-            {name: np.ascontiguousarray(a) for name, a in program.weights.items()}, scratch / "weights.safetensors"
-        )
-        save_file({name: np.ascontiguousarray(a) for name, a in program.state.items()}, scratch / "state.safetensors")
-        arrays = {
-            "mean": statistics.mean,
-            "eigenvalues": statistics.eigenvalues,
-            "eigenvectors": statistics.eigenvectors,
-        }
-        save_file(
-            {name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None}, scratch / "data.safetensors"
-        )
+        measured = {name: value for name, value in vars(statistics).items() if value is not None}
+        for name, arrays in (("weights", program.weights), ("state", program.state), ("data", measured)):
+            _write(scratch / f"{name}.safetensors", arrays)
         write_whole(scratch / "state.json", json.dumps(asdict(state), indent=1))
 
     write_folder(target, fill)
     for old in checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
     return target
 
 
@@ -73,14 +71,16 @@ def checkpoints(folder: Path) -> list[Path]:
 def read_state(path: Path) -> State:
     """A checkpoint's state. Raises CheckpointError."""
     try:
-        found: dict[str, Any] = json.loads((path / "state.json").read_text())
+        found: Any = json.loads((path / "state.json").read_text())
+        if not isinstance(found, dict) or not isinstance(found.get("step"), int):
+            raise ValueError("state.json does not say how far training is")
         if found.get("version") != 1:
             raise CheckpointError(
                 f"{path} was written by another version of alexdsl (format {found.get('version')}, not 1)"
             )
         return State(**found)
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}") from error
+        raise BrokenCheckpointError(f"{path} is not a checkpoint that can be read: {error}") from error
 
 
 def read_statistics(path: Path) -> Statistics:
@@ -111,8 +111,15 @@ def restore(path: Path, program: Program, *, with_state: bool = True) -> None:
             mapping[name] = arrays[name]
 
 
+def _write(path: Path, arrays: Mapping[str, Array]) -> None:
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    except SafetensorError as error:  # what the disk says comes as text
+        raise OSError(str(error)) from error
+
+
 def _arrays(path: Path) -> dict[str, Array]:
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        raise BrokenCheckpointError(f"{path} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -17,8 +18,12 @@ def write_whole(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # writing itself does not say where
+        raise
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -33,12 +38,28 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         sync_folder(scratch)
-        if path.exists():
-            shutil.rmtree(path)
+        remove_folder(path)
         scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Take a folder away, if it is there: first from under its name, so that nobody meets a part of it."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what a process that was killed had half written here; none may be writing."""
+    for scratch in folder.glob(".*.tmp"):
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from math import ceil, sqrt
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from alexdsl.ir.protocol import Array
+from alexdsl.train.files import write_whole
 
 GAP = 1
 ZOOM = 4
@@ -33,6 +35,8 @@ def save_filters(weights: dict[str, Array], path: Path) -> str | None:
     """Draw the first convolution that reads pixels; returns its name, or none where the net has none."""
     for name, weight in weights.items():
         if weight.ndim == 4 and weight.shape[1] in (1, 3) and min(weight.shape[2:]) > 1:
-            filters_picture(weight).save(path)
+            drawn = io.BytesIO()
+            filters_picture(weight).save(drawn, "PNG")
+            write_whole(path, drawn.getvalue())
             return name
     return None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexdsl.train.checkpoint import checkpoints
-from alexdsl.train.files import write_whole
+from alexdsl.train.checkpoint import BrokenCheckpointError, CheckpointError, checkpoints
+from alexdsl.train.files import remove_scratch, write_whole
 
 
 class RunError(Exception):
     """A run cannot start or go on; the message is one sentence for the user."""
+
+
+class BusyError(RunError):
+    """Another process holds the run."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,27 @@ class RunFolder:
         runs = [path.parent for path in base.glob("*/run.json")]
         if not runs:
             raise RunError(f"there is no run to resume in {base}; name its folder: --resume DIR")
-        return cls(max(runs, key=lambda run: (run / "metrics.jsonl").stat().st_mtime))
+        return cls(max(runs, key=_written))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training here, and clear away what a killed one left half written.
+
+        Raises BusyError.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(f"another process is training in {self.path}; end it before you go on") from None
+            except OSError:
+                pass  # a file system without locks
+            for folder in (self.path, self.checkpoints):
+                remove_scratch(folder)
+            yield
+        finally:
+            os.close(handle)
 
     def describe(self, facts: Mapping[str, Any], spec: str, program: str) -> None:
         """Write what the run is; ``run.json`` comes last, so that a folder with it is complete."""
@@ -71,14 +98,21 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says. Raises RunError."""
         try:
-            found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-            return found
+            found: Any = json.loads((self.path / "run.json").read_text())
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
+        kinds = {"spec": str, "overrides": dict, "seed": int}
+        if not isinstance(found, dict) or not all(isinstance(found.get(n), kind) for n, kind in kinds.items()):
+            raise RunError(f"{self.path / 'run.json'} does not say what the run is: spec, overrides and seed")
+        return found
 
     @property
     def spec_text(self) -> str:
-        return (self.path / "spec.net").read_text()
+        """The spec as it was run. Raises RunError."""
+        try:
+            return (self.path / "spec.net").read_text()
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'spec.net'} cannot be read: {error}") from error
 
     @property
     def checkpoints(self) -> Path:
@@ -86,21 +120,39 @@ class RunFolder:
 
     def last_checkpoint(self) -> Path | None:
         """The newest whole checkpoint."""
-        found = checkpoints(self.checkpoints)
-        return found[-1] if found else None
+        return next(reversed(checkpoints(self.checkpoints)), None)
+
+    @contextmanager
+    def reading(self, checkpoint: Path) -> Iterator[None]:
+        """Tells how to go on without the newest checkpoint where that turns out to be broken."""
+        try:
+            yield
+        except BrokenCheckpointError as error:
+            older = checkpoints(self.checkpoints)[:-1]
+            start = older[-1].name if older else "its beginning"
+            raise CheckpointError(f"{error}; without it the run goes on from {start}: rm -r {checkpoint}") from error
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append a line to the metrics."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append a line to the metrics. Raises RunError where the disk does not take it."""
+        try:
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror}") from error
 
-    def rewind(self, step: int) -> None:
-        """Drop metrics of steps after ``step``, and a last line that a kill cut short."""
-        kept = []
-        for line in (self.path / "metrics.jsonl").read_text().splitlines():
+    def rewind(self, step: int, due: bool = False) -> None:
+        """Drop metrics of steps after ``step``, its validation if that is still ``due``, and a line cut short."""
+        metrics, kept = self.path / "metrics.jsonl", []
+        for line in metrics.read_text(errors="replace").splitlines() if metrics.exists() else []:
             try:
-                if json.loads(line)["step"] <= step:
+                record = json.loads(line)
+                if record["step"] < step or (record["step"] == step and not (due and "val.images" in record)):
                     kept.append(line)
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue
-        write_whole(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+        write_whole(metrics, "".join(line + "\n" for line in kept))
+
+
+def _written(run: Path) -> float:
+    """When a run was last written to."""
+    return max(path.stat().st_mtime for path in (run / "metrics.jsonl", run / "run.json") if path.exists())

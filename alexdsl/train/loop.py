@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import numpy as np
 
+from alexdsl.data.errors import DataError
 from alexdsl.data.loader import Loader
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.protocol import Progress as Done
@@ -20,6 +18,7 @@ from alexdsl.program import Program
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
+from alexdsl.train.interrupts import interruptible
 
 
 class Listener(Protocol):
@@ -48,8 +47,16 @@ class Trainer:
     listener: Listener
     steps: int
     save_every: int = 500
+    validate_last: bool = True
+    """Whether the last step is validated though neither the spec nor an epoch's end asks for it."""
     validations: list[dict[str, float]] = field(default_factory=list)
     stop: bool = False
+    due: bool = False
+    """Whether the validation of the last step is still to come."""
+    brought: int = -1
+    """The step whose batch the program has."""
+    amiss: DataError | None = None
+    """Why the next step's batch cannot be had."""
 
     def resume(self, path: Path, state: State) -> None:
         """Go back to where a checkpoint was written. Raises CheckpointError."""
@@ -57,34 +64,73 @@ class Trainer:
         restore(path, self.program)
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
+        self.due = state.due
 
     def run(self) -> bool:
-        """Train to the end; false where it was asked to stop before. Raises RunError where the loss is no number."""
-        spec = self.program.spec
-        schedule = spec.registry.schedules[spec.solver.schedule[0]]
+        """Train to the end; false where it was asked to stop before.
+
+        Raises RunError where the loss is no number, DataError where an image cannot be had; what was learnt until then
+        is saved.
+        """
         program = self.program
         self.listener.started(program.steps, self.steps, program.batch)
-        with self._interruptible():
-            while program.steps < self.steps and not self.stop:
-                batch = self.loader.batch(program.steps)
-                done = Done(program.steps, self.loader.epoch(program.steps), self.validations)
-                rate = schedule.factor(done, spec.solver.schedule[1])
-                metrics = program.step(batch.images, batch.labels, rate)
-                if not np.isfinite(metrics["loss"]):
-                    raise RunError(
-                        f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
-                        "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older"
-                    )
-                self.folder.log({"step": program.steps, "rate": rate, **metrics})
-                self.listener.stepped(program.steps, metrics, rate)
-                if self._validates(program.steps):
+        with interruptible(self._ask_to_stop):
+            try:
+                if self.due:
                     self._validate()
-                    self.save()
-                elif program.steps % self.save_every == 0:
-                    self.save()
-        if not checkpoint_is_current(self.folder, program.steps):
+                while program.steps < self.steps and not self.stop:
+                    self._step()
+            except DataError:
+                self._save_last()
+                raise
+            self._save_last()
+        return program.steps >= self.steps and not self.due
+
+    def _ask_to_stop(self) -> None:
+        self.stop = True
+
+    def _step(self) -> None:
+        """A step, and the validation and checkpoint that are due after it."""
+        program, (name, attrs) = self.program, self.program.spec.solver.schedule
+        if self.amiss is not None:
+            raise self.amiss
+        if self.brought != program.steps:
+            self._bring(program.steps)
+        done = Done(program.steps, self.loader.epoch(program.steps), self.validations)
+        rate = program.registry.schedules[name].factor(done, attrs)
+        program.start(rate)
+        self._bring_ahead()
+        metrics = program.metrics()
+        if not np.isfinite(metrics["loss"]):
+            raise RunError(
+                f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
+                "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older"
+            )
+        self.folder.log({"step": program.steps, "rate": rate, **metrics})
+        self.listener.stepped(program.steps, metrics, rate)
+        self.due = self._validates(program.steps)
+        if self.due:
+            self._validate()
+        elif program.steps % self.save_every == 0:
             self.save()
-        return program.steps >= self.steps
+
+    def _bring(self, step: int) -> None:
+        batch = self.loader.batch(step)
+        self.program.feed(batch.images, batch.labels)
+        self.brought = step
+
+    def _bring_ahead(self) -> None:
+        """The next step's batch while this step computes. What is wrong with it is said when its turn comes."""
+        if self.program.steps < self.steps and not self.stop:
+            try:
+                self._bring(self.program.steps)
+            except DataError as error:
+                self.amiss = error
+
+    def _save_last(self) -> None:
+        """A checkpoint of where training ends, if there is none yet."""
+        if not checkpoint_is_current(self.folder, self.program.steps):
+            self.save()
 
     def _validates(self, step: int) -> bool:
         if self.loader.val is None:
@@ -94,14 +140,17 @@ class Trainer:
             due = step % every == 0
         else:
             due = int(self.loader.epoch(step)) > int(self.loader.epoch(step - 1))
-        return due or step >= self.steps
+        return due or (self.validate_last and step >= self.steps)
 
     def _validate(self) -> None:
+        """Validate and save; asked to stop meanwhile, leave the validation for the run that goes on."""
         assert self.loader.val is not None
         totals: dict[str, float] = {}
         seen = 0
         started = time.monotonic()
         for batch in self.loader.evaluate_batches():
+            if self.stop:
+                return
             found = self.program.evaluate(batch.images, batch.labels)
             for label, value in found.items():
                 if label != "logits":
@@ -120,41 +169,29 @@ class Trainer:
             }
         )
         self.listener.validated(self.program.steps, metrics)
+        self.due = False
+        self.save()
 
     def save(self) -> None:
         """Write a checkpoint and the filters' picture. Raises RunError where the disk does not take it."""
         spec = self.program.spec
         state = State(
             self.program.steps,
-            self.folder.spec_text,
+            spec.source.text,
             spec.overrides,
             spec.seed,
             spec.name,
             self.classes,
             self.validations,
+            self.due,
         )
         try:
-            path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
+            # The picture first: a run whose last checkpoint is there is not gone on with.
             save_filters(dict(self.program.weights.items()), self.folder.path / "filters.png")
+            path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
         except OSError as error:
             raise RunError(f"cannot write a checkpoint into {self.folder.path}: {error.strerror or error}") from error
         self.listener.saved(path)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C ends it at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.stop and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stop = True
-
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def checkpoint_is_current(folder: RunFolder, step: int) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-from alexdsl.ir.backend import Executable, Progress, Unavailable, silent
-from alexdsl.ir.graph import Graph, Launch
+from alexdsl.ir.backend import Executable, Progress, Rates, Unavailable, silent
+from alexdsl.ir.graph import Graph, Launch, Op
+from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl_cpu.dialect import CPU
 from alexdsl_cpu.kernel_files import KERNEL_FILES
@@ -17,6 +19,10 @@ class CpuBackend(OfferedBackend[Call]):
 
     name = "cpu"
     devices = ("cpu",)
+    imagined: ClassVar[tuple[str, ...]] = ()
+    prefetches = False
+    forms = ("source",)
+    cards: ClassVar[tuple[str, ...]] = ()
     dialect = CPU
     files = KERNEL_FILES
 
@@ -24,6 +30,22 @@ class CpuBackend(OfferedBackend[Call]):
         name = self.rendered(call.function, call.constants, kernels)
         params = [annotation for _, annotation in call.function.parameters[3:]]
         return Launch(name, tuple(call.args), {"units": call.units, "grain": call.grain, "params": tuple(params)})
+
+    def show(self, program: Graph, kernel: str, form: str, card: str) -> str:
+        return program.kernels[kernel]
+
+    def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
+        raise Unavailable("the cpu backend does not analyse its kernels")
+
+    def memory(self, real: str) -> int:
+        return machine_memory()
+
+    def rates(self, real: str) -> Rates | None:
+        from alexdsl_cpu.rates import measured
+        from alexdsl_cpu.runtime import available
+
+        threads = available()
+        return Rates(*measured(threads), f"sgemm and copies on {threads} threads, measured just now")
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device != "cpu":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from alexdsl.ir.backend import Progress, silent
+from alexdsl.ir.backend import Fault, Progress, silent
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
@@ -84,16 +85,28 @@ class CpuExecutable:
         return np.float32(arg) if annotation == "float" else arg
 
     def run(self) -> None:
+        self._run(self.steps)
+
+    def timed(self) -> Sequence[tuple[Op, float]]:
+        found = []
+        for op in self.program:
+            begun = perf_counter()
+            self._run([step for step in self.steps if step.op is op])
+            if op.launches:
+                found.append((op, perf_counter() - begun))
+        return found
+
+    def _run(self, steps: Sequence[Step]) -> None:
         workers = self._workers
         # Denormal numbers count as zero while kernels run, in the workers and here; the caller's own mode comes back.
         mode = set_float_mode(FLUSH)
         try:
-            for step in self.steps:
+            for step in steps:
                 try:
                     workers.run(step.function, step.args, step.units, step.grain)
                 except Exception as error:
                     where = f"{step.op.layer} ({step.op.location})"
-                    raise RuntimeError(f"{where}, kernel of '{step.op.kind}': {error}") from error
+                    raise Fault(f"{where}, kernel of '{step.op.kind}': {error}") from error
         finally:
             set_float_mode(mode)
 

@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from alexdsl.ir.backend import Executable, Gap, Progress, Strategy, Unavailable, silent
+from alexdsl.ir.backend import Executable, Gap, Progress, Rates, Strategy, Unavailable, silent
 from alexdsl.ir.graph import Graph, Launch, Op
+from alexdsl.ir.host import machine_memory
 from alexdsl.ir.offers import OfferedBackend
 from alexdsl.ir.protocol import Types
-from alexdsl_cuda import probe
+from alexdsl_cuda import probe, views
 from alexdsl_cuda.dialect import CUDA
 from alexdsl_cuda.driver import Driver
 from alexdsl_cuda.kernel_files import KERNEL_FILES
+from alexdsl_cuda.machine import machine, machines
 from alexdsl_cuda.offer import MOST_ELEMENTS, Call
 
 IMAGINED = ("sim", "emu")
@@ -25,6 +27,10 @@ class CudaBackend(OfferedBackend[Call]):
 
     name = "cuda"
     devices = ("cuda", *IMAGINED)
+    imagined = IMAGINED
+    prefetches = True
+    forms = views.FORMS
+    cards = machines()
     dialect = CUDA
     files = KERNEL_FILES
 
@@ -40,6 +46,22 @@ class CudaBackend(OfferedBackend[Call]):
         name = self.rendered(call.function, call.constants, kernels)
         params = tuple(annotation for _, annotation in call.function.parameters)
         return Launch(name, tuple(call.args), {"grid": call.grid, "block": call.block, "params": params})
+
+    def show(self, program: Graph, kernel: str, form: str, card: str) -> str:
+        return views.code(program.kernels[kernel], form, machine(card))
+
+    def resources(self, program: Graph, op: Op, launch: Launch, card: str) -> Mapping[str, str]:
+        return views.resources(program, op, launch, self.registry, machine(card))
+
+    def memory(self, real: str) -> int:
+        return machine_memory() if real in IMAGINED else probe.gpus()[int(real.removeprefix("cuda:"))].memory
+
+    def rates(self, real: str) -> Rates | None:
+        if real in IMAGINED:
+            return None
+        name = probe.gpus()[int(real.removeprefix("cuda:"))].name
+        card = next((machine(m) for m in machines() if machine(m).name.split()[0] in name), None)
+        return Rates(card.rate("fp32"), card.bandwidth, f"the figures of {card.name}") if card else None
 
     def bind(self, device: str, logical: Sequence[str]) -> Mapping[str, str]:
         if device in IMAGINED:
@@ -58,10 +80,10 @@ class CudaBackend(OfferedBackend[Call]):
     ) -> Executable:
         from alexdsl_cuda.runtime import CudaExecutable
 
-        return CudaExecutable(program, _driver(set(bound.values())), bound, progress)
+        return CudaExecutable(program, _driver(set(bound.values()), threads), bound, progress)
 
 
-def _driver(devices: set[str]) -> Driver:
+def _driver(devices: set[str], threads: int | None) -> Driver:
     """What drives these devices. Raises Unavailable."""
     if devices & set(IMAGINED) and len(devices) > 1:
         raise Unavailable(f"{' and '.join(sorted(devices))} cannot run one net together")
@@ -71,6 +93,10 @@ def _driver(devices: set[str]) -> Driver:
         from alexdsl_cuda.simulator import Simulator
 
         return Simulator()
+    if devices == {"emu"}:
+        from alexdsl_cuda.emulated import Emulated
+
+        return Emulated(threads)
     from alexdsl_cuda.gpu import Gpus
 
     return Gpus()

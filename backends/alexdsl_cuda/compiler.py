@@ -61,7 +61,9 @@ def _compiled(name: str, path: Path, capability: tuple[int, int]) -> str:
     compiler: Any = cuda.compile_ptx
     try:
         module = store.import_file(f"alexdsl_kernels.{name}", path)
-        ptx, _ = compiler(module.kernel, module.SIGNATURE, cc=capability)
+        # Where a kernel says how many of its blocks a multiprocessor should hold, they share its registers.
+        bounds = (module.THREADS, module.RESIDENT) if hasattr(module, "RESIDENT") else None
+        ptx, _ = compiler(module.kernel, module.SIGNATURE, cc=capability, launch_bounds=bounds)
     except Exception as error:
         raise RuntimeError(f"the kernel does not compile ({path}): {error}") from error
     found = _ENTRY.search(ptx)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -40,7 +40,7 @@ class Driver(Protocol):
         """An event that a device's streams signal."""
 
     def prepare(
-        self, device: str, kernel: str, source: str, grid: tuple[int, ...], block: tuple[int, ...],
+        self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
         args: Sequence[Argument],
     ) -> Prepared:  # fmt: skip
         """A kernel's launch made ready: compiled once for a device, its arguments packed."""
@@ -60,8 +60,14 @@ class Driver(Protocol):
     def synchronise(self, stream: Stream) -> None:
         """Return once the stream's work is done. Raises RuntimeError for what went wrong in it."""
 
+    def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
+        """Seconds that a device takes for what ``act`` gives to the stream; waits for all before and for that."""
+
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
-        """Copy a contiguous array's bytes to a device; the array may change when this returns."""
+        """Copy a contiguous array's bytes to a device, in the stream's order; they are there when it returns."""
+
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        """As ``upload``, for places that are written to step by step: it may return before the bytes are there."""
 
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         """Fill a contiguous array with a device's bytes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,15 @@ class _Stream:
 
 
 @dataclass(frozen=True)
+class _Pinned:
+    """Pinned host memory; ``free`` is set when the GPU has read what lies there."""
+
+    address: Address
+    size: int
+    free: Any
+
+
+@dataclass(frozen=True)
 class _Launch:
     """A kernel with its grid and block; ``extra`` points into ``held``, which has to live as long."""
 
@@ -55,6 +64,8 @@ class Gpus:
         self._memory: list[tuple[_Gpu, Address]] = []
         self._streams: list[_Stream] = []
         self._events: list[tuple[_Gpu, Any]] = []
+        self._pinned: dict[Address, _Pinned] = {}
+        self._hosted: list[tuple[_Gpu, Address]] = []
 
     def _gpu(self, name: str) -> _Gpu:
         """The GPU of that name, its context current."""
@@ -96,7 +107,7 @@ class Gpus:
         return made
 
     def prepare(
-        self, device: str, kernel: str, source: str, grid: tuple[int, ...], block: tuple[int, ...],
+        self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
         args: Sequence[Argument],
     ) -> Prepared:  # fmt: skip
         gpu = self._gpu(device)
@@ -137,10 +148,42 @@ class Gpus:
         _call(api.cuCtxSetCurrent, stream.gpu.context)
         _call(api.cuStreamSynchronize, stream.handle)
 
+    def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
+        _call(api.cuCtxSetCurrent, stream.gpu.context)
+        begun, ended = (_call(api.cuEventCreate, api.CUevent_flags.CU_EVENT_DEFAULT) for _ in range(2))
+        _call(api.cuStreamSynchronize, stream.handle)
+        _call(api.cuEventRecord, begun, stream.handle)
+        act()
+        _call(api.cuEventRecord, ended, stream.handle)
+        _call(api.cuEventSynchronize, ended)
+        milliseconds: float = _call(api.cuEventElapsedTime, begun, ended)
+        for event in (begun, ended):
+            _call(api.cuEventDestroy, event)
+        return milliseconds / 1e3
+
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
         _call(api.cuCtxSetCurrent, stream.gpu.context)
         _call(api.cuMemcpyHtoDAsync, target[1], array.ctypes.data, array.nbytes, stream.handle)
         _call(api.cuStreamSynchronize, stream.handle)
+
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        _call(api.cuCtxSetCurrent, stream.gpu.context)
+        pinned = self._pinned_for(stream, target[1], array.nbytes)
+        _call(api.cuEventSynchronize, pinned.free)
+        ctypes.memmove(pinned.address, array.ctypes.data, array.nbytes)
+        _call(api.cuMemcpyHtoDAsync, target[1], pinned.address, array.nbytes, stream.handle)
+        _call(api.cuEventRecord, pinned.free, stream.handle)
+
+    def _pinned_for(self, stream: _Stream, target: Address, size: int) -> _Pinned:
+        """Host memory that the GPU reads by itself, kept for every place that is written to again and again."""
+        found = self._pinned.get(target)
+        if found is None or found.size < size:
+            free = _call(api.cuEventCreate, api.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+            self._events.append((stream.gpu, free))
+            found = _Pinned(int(_call(api.cuMemHostAlloc, size, 0)), size, free)
+            self._hosted.append((stream.gpu, found.address))
+            self._pinned[target] = found
+        return found
 
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         _call(api.cuCtxSetCurrent, stream.gpu.context)
@@ -156,6 +199,7 @@ class Gpus:
             (api.cuStreamDestroy, [(stream.gpu, stream.handle) for stream in self._streams]),
             (api.cuModuleUnload, self._modules),
             (api.cuMemFree, self._memory),
+            (api.cuMemFreeHost, self._hosted),
         ):
             for gpu, handle in held:
                 _call(api.cuCtxSetCurrent, gpu.context)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -51,8 +53,16 @@ class MemoryDriver:
     def synchronise(self, stream: Stream) -> None:
         """Nothing is left to wait for."""
 
+    def elapsed(self, stream: Stream, act: Callable[[], None]) -> float:
+        begun = perf_counter()
+        act()
+        return perf_counter() - begun
+
     def upload(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
         ctypes.memmove(target[1], array.ctypes.data, array.nbytes)
+
+    def feed(self, stream: Stream, target: tuple[str, Address], array: Array) -> None:
+        self.upload(stream, target, array)
 
     def download(self, stream: Stream, array: Array, source: tuple[str, Address]) -> None:
         ctypes.memmove(array.ctypes.data, source[1], array.nbytes)

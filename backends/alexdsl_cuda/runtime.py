@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from alexdsl.ir.backend import Progress, silent
-from alexdsl.ir.graph import Graph
+from alexdsl.ir.backend import Fault, Progress, silent
+from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY
+from alexdsl_cuda.abi import ITEMS
 from alexdsl_cuda.driver import Argument, Driver, Span
 from alexdsl_cuda.plan import Copy, Run, Signal, plan
 
@@ -25,7 +26,7 @@ class CudaExecutable:
         self.program, self._driver, self._bound = program, driver, bound
         self._sizes = {device: program.attrs["arenas"][device] for device in program.attrs["devices"]}
         self._arenas = {device: driver.allocate(bound[device], size) for device, size in self._sizes.items()}
-        actions = plan(program)
+        actions = self._actions = plan(program)
         # The stream of copies from one device to another belongs to the first.
         streams = dict.fromkeys([*self._sizes, *(action.stream for action in actions)])
         self._streams = {name: driver.stream(bound[name.split(">")[0]]) for name in streams}
@@ -67,9 +68,11 @@ class CudaExecutable:
     def _argument(self, action: Run, arg: Any, annotation: str) -> Argument:
         op = action.op
         if isinstance(arg, str) and arg.startswith("%"):
-            return Span(self._address(arg[1:])[1], annotation, self.program.type(arg[1:]).elements)
+            # In elements of the parameter's own type: a kernel may read bytes four at a time.
+            return Span(self._address(arg[1:])[1], annotation, self.program.type(arg[1:]).bytes // ITEMS[annotation])
         if arg == "workspace":
-            return Span(self._arenas[str(op.device)] + op.attrs["workspace_at"], annotation, op.attrs["workspace"] // 4)
+            place, size = op.attrs["workspace_at"], op.attrs["workspace"]
+            return Span(self._arenas[str(op.device)] + place, annotation, size // ITEMS[annotation])
         return float(arg) if annotation == "float" else int(arg)
 
     def _address(self, value: str) -> tuple[str, int]:
@@ -82,18 +85,30 @@ class CudaExecutable:
         return self._bound[device], self._arenas[device] + offset
 
     def run(self) -> None:
+        """Hand a step to the devices; ``read`` waits for it."""
         for where, act in self._steps:
             try:
                 act()
             except Exception as error:
-                raise RuntimeError(f"{where}: {error}") from error
+                raise Fault(f"{where}: {error}") from error
+
+    def timed(self) -> Sequence[tuple[Op, float]]:
+        found: dict[str, tuple[Op, float]] = {}
+        for action, (_, act) in zip(self._actions, self._steps, strict=True):
+            if not isinstance(action, Run | Copy):
+                act()
+                continue
+            seconds = self._driver.elapsed(self._streams[action.stream], act)
+            before = found.get(action.op.name, (action.op, 0.0))[1]
+            found[action.op.name] = action.op, before + seconds
+        return list(found.values())
 
     def read(self, value: str) -> Array:
         type = self.program.type(value)
         array = np.empty(physical(type), NUMPY[type.dtype])
         self._driver.synchronise(self._home)
         self._driver.download(self._home, array, self._address(value))
-        return np.ascontiguousarray(logical(array, type))
+        return logical(array, type).copy()
 
     def write(self, value: str, array: Array, row: int = 0) -> None:
         type = self.program.type(value)
@@ -104,9 +119,15 @@ class CudaExecutable:
         part = np.asarray(array, NUMPY[type.dtype])
         if type.layout:
             part = part.transpose(0, 2, 3, 1)
-        device, address = self._address(value)
+        real, address = self._address(value)
         skipped = row * (type.bytes // type.shape[0]) if given else 0
-        self._driver.upload(self._home, (device, address + skipped), np.ascontiguousarray(part))
+        op = self.program.producers[value]
+        # Inputs wait for nothing but the copy that takes the last ones away: they may come while a step goes on.
+        fetching = self._streams.get(f"{op.device}>{op.device}")
+        if op.kind == "input" and fetching is not None:
+            self._driver.feed(fetching, (real, address), np.ascontiguousarray(part))
+        else:
+            self._driver.upload(self._home, (real, address + skipped), np.ascontiguousarray(part))
 
     def close(self) -> None:
         self._driver.close()

@@ -35,7 +35,7 @@ class Simulator(MemoryDriver):
             raise RuntimeError("the simulator needs NUMBA_ENABLE_CUDASIM=1 in the environment before Numba is imported")
 
     def prepare(
-        self, device: str, kernel: str, source: str, grid: tuple[int, ...], block: tuple[int, ...],
+        self, device: str, kernel: str, source: str, grid: tuple[int, int, int], block: tuple[int, int, int],
         args: Sequence[Argument],
     ) -> Prepared:  # fmt: skip
         path = cache_folder() / f"{kernel}.py"

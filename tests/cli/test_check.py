@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from alexdsl.cli import main
-from alexdsl.cli.check import _largest, plan
 from alexdsl.registry import backend
 from alexdsl.spec import load
 
@@ -56,32 +55,10 @@ def test_memory_is_that_of_the_plan(facts: dict[str, Any]) -> None:
     assert set(facts["memory"]) == {"gpu0", "gpu1"}
 
 
-@pytest.mark.parametrize("held", [3 * 10**9, 40 * 10**9])
-def test_the_largest_batch_fits_and_a_few_more_do_not(held: int) -> None:
-    spec, cpu = load(SPECS / "alexnet.net"), backend("cpu")
-    largest = plan(spec, cpu, held).largest_batch
-
-    def needed(batch: int) -> int:
-        found = plan(spec.with_batch(batch), cpu, held)
-        return sum(found.train.values()) + sum(found.predict.values())
-
-    assert needed(largest) <= 0.9 * held < needed(largest + max(2, largest // 20))
-
-
-def test_no_batch_fits_into_a_small_memory() -> None:
-    assert plan(load(SPECS / "alexnet.net"), backend("cpu"), 10**8).largest_batch == 0
-
-
-def test_the_largest_batch_where_memory_jumps() -> None:
-    assert _largest(lambda batch: 10 * batch, 1, 4, 1000) == 100
-    assert _largest(lambda batch: 10 * batch + 300 * (batch > 8), 1, 4, 1000) <= 70
-    assert _largest(lambda batch: 10 * batch, 16, 16, 1000) == 96
-
-
 def test_weights_that_steps_share_count_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "shared.net"
     path.write_text(
-        "input x [4]\ndef f() { linear(4) }\na = f()\nb = f(share = a)\n"
+        "input image [4]\ndef f() { linear(4) }\na = f()\nb = f(share = a)\n"
         "out = linear(3)\nloss = softmax_cross_entropy(out, label)\n"
     )
     assert main(["check", str(path), "--json"]) == 0

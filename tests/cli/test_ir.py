@@ -73,7 +73,7 @@ def test_one_step_of_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_sources_are_python(capsys: pytest.CaptureFixture[str]) -> None:
-    text = printed(capsys, LENET, "--layer", "c3", "--source")
+    text = printed(capsys, LENET, "--layer", "c3", "--as", "source")
     assert "launched by %c3." in text
     assert any(isinstance(node, ast.FunctionDef) and node.name == "kernel" for node in ast.walk(ast.parse(text)))
 
@@ -85,7 +85,10 @@ def test_sources_are_python(capsys: pytest.CaptureFixture[str]) -> None:
         (["--layer", "zzz"], "layers: "),
         (["--mode", "predict", "--stage", "differentiated"], "has no stage 'differentiated'"),
         (["--mode", "predict", "--print-after", "grad"], "does not run in --mode predict"),
-        (["--source", "--stage", "shaped"], "--source"),
+        (["--as", "source", "--stage", "shaped"], "--as shows kernels"),
+        (["--as", "sass"], "the backend cpu shows kernels as source"),
+        (["--as", "source", "--card", "h100"], "cards that the backend cpu knows are none"),
+        (["--backend", "cuda", "--as", "sass", "--card", "h10"], "knows are a100, h100"),
         (["--backend", "tpu"], "there is no backend 'tpu'"),
     ],
 )

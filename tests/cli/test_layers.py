@@ -15,7 +15,8 @@ KINDS = [(group, name) for group, kinds in GROUPS.items() for name in kinds]
 
 SPEC = """\
 data d {{ source = sample("fashion") }}
-input x [8, 13, 13]
+input image [8, 13, 13]
+x = image | relu
 a = x | relu
 b = x | tanh
 {layer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from alexdsl.train.checkpoint import State, restore, save_checkpoint
 
 SPEC = Path(__file__).parents[2] / "specs" / "lenet5.net"
 CLASSES = [f"thing {i}" for i in range(10)]
+TEN_CROP = {"data.resize": "exact([36, 40])", "data.crop": "32", "data.test": "ten_crop"}
 MEAN = Statistics(np.full((1, 1, 1), 70.0), np.zeros(1), np.eye(1))
 
 
@@ -92,6 +94,39 @@ def test_probabilities(
         assert all(guess["class"] == CLASSES[guess["index"]] for guess in entry["classes"])
 
 
+def ten_crops(path: str) -> np.ndarray:
+    """What the net sees of a file when the data block says ``TEN_CROP``, by slicing."""
+    pixels = np.asarray(Image.open(path).resize((40, 36), Image.Resampling.BILINEAR), np.float32)
+    crops = [pixels[top : top + 32, left : left + 32] for top, left in [(2, 4), (0, 0), (0, 8), (4, 0), (4, 8)]]
+    return np.stack([*crops, *(crop[:, ::-1] for crop in crops)])[:, None] / 128 - np.float32(70 / 128)
+
+
+def test_ten_crops_are_averaged(
+    run: Path, images: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "step-00000002"
+    shutil.copytree(run / "checkpoints" / "step-00000002", copy)
+    state = json.loads((copy / "state.json").read_text())
+
+    def shares(batch: int) -> np.ndarray:
+        state["overrides"] = {**TEN_CROP, "data.batch": str(batch)}
+        (copy / "state.json").write_text(json.dumps(state))
+        assert main(["predict", *images[:3], "--checkpoint", str(copy), "--json", "--top", "10"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [entry["image"] for entry in found] == images[:3]
+        return np.array([[g["probability"] for g in sorted(e["classes"], key=lambda g: g["index"])] for e in found])
+
+    program = compile(load(SPEC), batch=10)
+    restore(run / "checkpoints" / "step-00000002", program)
+    scores = np.stack([program.predict(ten_crops(path)) for path in images[:3]]).astype(np.float64)
+    program.close()
+    powers = np.exp(scores - scores.max(2, keepdims=True))
+    each = powers / powers.sum(2, keepdims=True)
+    assert np.ptp(each, axis=1).max() > 1e-3  # the crops differ, so that a mean of fewer would show
+    for batch in (64, 25, 4):
+        np.testing.assert_allclose(shares(batch), each.mean(1), rtol=1e-4, atol=1e-6)
+
+
 def test_the_newest_run_is_the_default(
     run: Path, images: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -139,8 +174,6 @@ def test_mistakes(run: Path, images: list[str], tmp_path: Path, capsys: pytest.C
 def test_a_checkpoint_of_another_net_is_told(
     run: Path, images: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     copy = tmp_path / "step-00000002"
     shutil.copytree(run / "checkpoints" / "step-00000002", copy)
     state = json.loads((copy / "state.json").read_text())

@@ -166,6 +166,18 @@ class TestCrop:
         assert got[:5, 0, 0].tolist() == [6, 0, 2, 10, 12]
         np.testing.assert_array_equal(got[5:10], got[:5, :, ::-1])
 
+    def test_ten_views_are_the_papers(self) -> None:
+        image = RNG.integers(0, 256, (9, 8, 3), np.uint8)
+        mean = RNG.uniform(0, 255, (3, 9, 8)).astype(np.float32)
+        flat = image.transpose(2, 0, 1) - mean
+        crops = [flat[:, top : top + 4, left : left + 3] for top, left in [(2, 2), (0, 0), (0, 5), (5, 0), (5, 5)]]
+        settings = replace(PLAIN, crop=(4, 3), mean="image", augment=(RandomCrop(), Mirror()), test="ten_crop")
+        got = prepared(image[None], settings, stats(mean=mean), phase="val", views=10)
+        np.testing.assert_array_equal(got, [*crops, *(crop[:, :, ::-1] for crop in crops)])
+        assert len(np.unique(got, axis=0)) == 10
+        one = prepared(image[None], settings, stats(mean=mean), phase="val")
+        np.testing.assert_array_equal(one, crops[:1])
+
 
 class TestMirror:
     def test_is_the_flip_of_half(self) -> None:

@@ -169,6 +169,7 @@ def test_declared_classes() -> None:
         ({"resize": Exact(300, 200)}, "crop"),
         ({"crop": 0}, "crop"),
         ({"crop": None}, "augment"),
+        ({"crop": None, "augment": (), "test": "ten_crop"}, "test"),
         ({"batch": 0}, "batch"),
         ({"channels": 2}, "channels"),
         ({"classes": 0}, "classes"),

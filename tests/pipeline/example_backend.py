@@ -17,6 +17,7 @@ class ExampleBackend:
     """Fuses any run of elementwise kinds onto any other kind, also lrn with maxpool; convolutions are channels last."""
 
     name = "example"
+    prefetches = True
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         if any(kind.name in LEAVES for kind in chain):

@@ -74,15 +74,16 @@ def test_one_device_computes_the_same_bits_as_many(net: str, mode: str) -> None:
 def test_copies_carry_what_the_paper_says_and_no_more() -> None:
     """Towers meet at conv3, fc6 and fc7: each sends its half there, and gets its half's gradient back."""
     placed = at_stage(bound(NETS["alexnet"]), _options(), "placed")
-    sent = [op.operands[0].split(".slice")[0] for op in placed if op.kind == "copy"]
+    sent = [op.operands[0].split(".slice")[0] for op in placed if op.kind == "copy" and op.attrs["source"] != op.device]
     met = ["conv2.lrn", "conv5.maxpool", "fc6.dropout"]
-    forward = ["image", *(f"{name}.{t}" for name in met for t in (1, 0)), "fc7.dropout.1"]
+    forward = ["image.fetched", *(f"{name}.{t}" for name in met for t in (1, 0)), "fc7.dropout.1"]
     backward = ["fc7.dropout.grad", *(f"{name}.grad.{t}" for name in reversed(met) for t in (1, 0))]
     assert sent == forward + backward
     for op in placed:
         if op.kind == "copy":
             assert op.attrs["bytes"] == placed.type(op.name).bytes
-            assert op.attrs["source"] != op.device
+            fetches = placed.producers[op.operands[0]].kind == "input"
+            assert (op.attrs["source"] == op.device) == fetches
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -30,6 +30,11 @@ def lines(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """The metrics without what a clock says."""
+    return [{name: value for name, value in line.items() if name != "val.seconds"} for line in lines(folder)]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 140 steps that nothing happened to; it validates after 125."""
@@ -62,6 +67,16 @@ def test_the_number_of_threads_changes_nothing(
     monkeypatch.setenv("ALEXDSL_THREADS", threads)
     assert run(SPEC, "--steps", "140", "--out", str(tmp_path / "run")) == 0
     assert weights(tmp_path / "run", 140) == weights(undisturbed, 140)
+
+
+def test_ten_crop_is_recorded_and_leaves_training_as_it_is(tmp_path: Path) -> None:
+    cropped = ["--set", "data.resize=exact([36, 36])", "--set", "data.crop=32"]
+    for name, more in [("centre", []), ("ten", ["--set", "data.test=ten_crop"])]:
+        assert run(SPEC, "--steps", "2", "--out", str(tmp_path / name), *cropped, *more) == 0
+    assert weights(tmp_path / "centre", 2) == weights(tmp_path / "ten", 2)
+    assert metrics(tmp_path / "centre") == metrics(tmp_path / "ten")
+    for file in (tmp_path / "ten" / "run.json", tmp_path / "ten" / "checkpoints" / "step-00000002" / "state.json"):
+        assert json.loads(file.read_text())["overrides"]["data.test"] == "ten_crop"
 
 
 def start(*args: str) -> subprocess.Popen[str]:
@@ -110,10 +125,10 @@ def test_bad_input_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "holds no run" in capsys.readouterr().err
     assert run(SPEC, "--out", "/proc/nowhere") == 2
     assert "cannot write the run folder" in capsys.readouterr().err
-    assert run(SPEC, "--device", "cuda", "--out", str(tmp_path / "a")) == 2
-    assert "not built yet" in capsys.readouterr().err
+    assert run(SPEC, "--device", "tpu", "--out", str(tmp_path / "a")) == 2
+    assert "there is no device 'tpu'" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.batch=2e7", "--out", str(tmp_path / "b")) == 2
-    assert "smaller batch" in capsys.readouterr().err
+    assert "would fit" in capsys.readouterr().err
     assert run(SPEC, "--set", "data.channels=3", "--out", str(tmp_path / "c")) == 2
     assert "input image takes [1, 32, 32], but the data block prepares images of [3, 32, 32]" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

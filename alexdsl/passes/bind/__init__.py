@@ -90,6 +90,8 @@ def bind(
     attrs = {"mode": "train", "batch": batch or 1, "seed": seed, "devices": devices, "solver": solver.kind}
     if solver.slices > 1:
         attrs["slices"] = solver.slices
+    if solver.precision != "fp32":
+        attrs["precision"] = solver.precision
     graph = Graph(name, "parsed", tuple(net.ops), outputs, attrs)
     if diagnostics.errors:
         # What could be bound is looked at all the same, so that one reading shows all mistakes.

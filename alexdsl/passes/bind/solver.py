@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alexdsl.ir.graph import Attr, Attrs, Op
-from alexdsl.ir.parameters import REQUIRED, Factor, Optional, Parameter, Whole
+from alexdsl.ir.parameters import REQUIRED, Choice, Factor, Optional, Parameter, Whole
 from alexdsl.ir.protocol import LayerKind, SolverKind
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import suggest
@@ -21,6 +21,9 @@ COMMON = (
     Parameter("steps", Optional(Whole(1)), None, "how many steps training takes, in place of epochs"),
     Parameter("validate", Optional(Whole(1)), None, "steps between validations; none for every epoch"),
     Parameter("slices", Whole(1), 1, "parts that a batch is cut into to save memory"),
+    Parameter(
+        "precision", Choice(("fp32", "bf16")), "fp32", "what products are computed in; sums and weights stay fp32"
+    ),
 )
 
 
@@ -34,6 +37,7 @@ class SolverSettings:
     steps: int | None = None
     validate: int | None = None
     slices: int = 1
+    precision: str = "fp32"
     schedule: tuple[str, Attrs] = ("constant", {})
 
 
@@ -69,9 +73,7 @@ def bind_solver(
     if bound["epochs"] and bound["steps"]:
         net.diagnostics.error(given["steps"].span, "a solver has epochs or steps, not both")
     _set_rates(net, kind, attrs, changes)
-    return SolverSettings(
-        statement.kind, attrs, bound["epochs"], bound["steps"], bound["validate"], bound["slices"], schedule
-    )
+    return SolverSettings(statement.kind, attrs, schedule=schedule, **{p.name: bound[p.name] for p in COMMON})
 
 
 def _check_slices(slices: int, span: Span, net: Net, batch: int | None) -> None:

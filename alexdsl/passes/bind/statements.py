@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from alexdsl.ir.graph import Attr
 from alexdsl.ir.parameters import whole
+from alexdsl.language import suggest
 from alexdsl.language import syntax as s
 from alexdsl.passes.bind.chains import argument_words
 from alexdsl.passes.bind.defs import Defs
@@ -15,6 +16,8 @@ from alexdsl.passes.bind.scope import Scope, Towers
 from alexdsl.passes.bind.values import BROKEN, Given, Ref, Unusable, show_given
 
 MOST_TOWERS = 1024
+FIELDS = ("image",)
+"""What an input may be called: the fields that every data source has, beside ``label``, which is no input."""
 
 
 class NetBinder(Defs):
@@ -78,9 +81,12 @@ class NetBinder(Defs):
             return
         scope.above = POISON
         self.name_value(name, POISON, scope)
-        if self.leaves.data is not None and name != "image":
-            hint = "the data brings 'image' and 'label': input image [3, 227, 227]"
-            self.diagnostics.warning(statement.name_span, f"the data brings no '{name}'", hint=hint)
+        if name not in FIELDS:
+            near = suggest(name, FIELDS)
+            hint = f"did you mean '{near}'?" if near else "input image [3, 227, 227]"
+            message = f"the data has no field '{name}'"
+            note = "its fields are 'image', and 'label', which needs no input"
+            self.diagnostics.error(statement.name_span, message, note, hint=hint)
         try:
             sizes = self._shape(self._leaf(name, statement.shape, scope))
         except Unusable:

@@ -1,0 +1,69 @@
+"""What convolution and linear layers share: weight and bias, gradients by two more products, how towers divide them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.protocol import PARTIAL, WHOLE, Cut, Emitter, LayerKind, OpKind, Types
+from alexdsl.layers.input_grad import InputGrad
+
+
+def _shared(attrs: Attrs, width: str, towers: int) -> Attrs:
+    """The attributes of a tower's share, which has its part of the outputs."""
+    return {**attrs, width: attrs[width] // towers}
+
+
+class Product(LayerKind):
+    """A layer whose output is a product with its weight; ``width`` is the parameter that counts its outputs."""
+
+    width: ClassVar[str]
+    weight_roles = ("weight", "bias")
+    needs = ("input", "weights")
+    sees = True
+
+    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
+        return ([WHOLE if attrs["sees"] == "all" else 1, 0, 0][: len(types)], [1])
+
+    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
+        return _shared(attrs, self.width, towers)
+
+    def gradient(
+        self, emit: Emitter, op: Op, grads: Sequence[str | None], wanted: Sequence[bool]
+    ) -> Sequence[str | None]:
+        (dy,) = grads
+        assert dy is not None
+        x, *weights = op.operands
+        found: list[str | None] = [None] * len(op.operands)
+        if any(wanted[1:]):
+            found[1:] = emit.emit(f"{self.name}_weight_grad", (x, dy), op.attrs, names=[f"{w}.grad" for w in weights])
+        if wanted[0]:
+            attrs = {**op.attrs, "input": emit.type(x).shape}
+            found[:1] = emit.emit(f"{self.name}_input_grad", (weights[0], dy), attrs, names=[f"{x}.grad"])
+        return found
+
+
+class ProductInputGrad(InputGrad):
+    """The gradient of a product's input, from its weight and its output's gradient."""
+
+    width: ClassVar[str]
+
+    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
+        return [0, 1], [PARTIAL if attrs["sees"] == "all" else 1]
+
+    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
+        return _shared(super().tower_attrs(attrs, towers, tower), self.width, towers)
+
+
+class ProductWeightGrad(OpKind):
+    """The gradients of a product's weight and bias, from its input and its output's gradient."""
+
+    width: ClassVar[str]
+    first_stage = "differentiated"
+
+    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
+        return [WHOLE if attrs["sees"] == "all" else 1, 1], [0, 0] if attrs["bias"] else [0]
+
+    def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
+        return _shared(attrs, self.width, towers)

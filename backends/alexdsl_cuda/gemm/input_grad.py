@@ -1,0 +1,184 @@
+"""The gradient of a convolution's input as a product: rows are pixels, columns channels, the depth is (tap, map).
+
+Of the taps a pixel under a stride is read by those only whose distance from it is a multiple of the stride: pixels are
+sorted into phases, and a block makes pixels of one phase, so that no zero is multiplied.
+"""
+
+from __future__ import annotations
+
+from alexdsl.ir.kernels import kernel
+from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, shift, uint32
+from alexdsl_cuda.gemm.pieces import corner, finish, finish_piece, put_lines, put_rows, row_of, tap_of
+
+
+@kernel
+def first_tap(phase, stride: int, dilation: int, step: int):
+    """The first tap that reads pixels of a phase; taps follow in steps. Without any: ``step`` or more."""
+    tap = int32(0)
+    while tap < step and tap * dilation % stride != phase:
+        tap = int32(tap + 1)
+    return tap if tap < step else int32(1 << 20)
+
+
+@kernel
+def count(size, first, step: int):
+    """How many of first, first + step, ... lie below the size."""
+    return int32((size - first + step - 1) // step) if first < size else int32(0)
+
+
+@kernel
+def pixel_starts(
+    start, down, right, t, first, y0, x0, rows, columns, tap_y, tap_x, map, *, IMAGES: int, OUT_H: int, OUT_W: int,
+    MAPS: int, SH: int, SW: int, DH: int, DW: int, TOP: int, LEFT: int, ROWS: int, A_LANES: int, A_LINES: int,
+    A_SLOTS: int,
+) -> None:  # fmt: skip
+    """Which output pixel meets a thread's pixels at their phase's first tap: its row, its column, and its memory."""
+    for i in range(A_SLOTS):
+        row = uint32(t // A_LANES + i * A_LINES)
+        pixel = uint32(first + row)
+        here = row < ROWS and pixel < uint32(IMAGES * rows * columns)
+        x = int32(pixel % max(columns, uint32(1)))
+        line = uint32(pixel // max(columns, uint32(1)))
+        y, image = int32(line % max(rows, uint32(1))), int32(line // max(rows, uint32(1)))
+        # Far above the image, if there is no such pixel: nothing is fetched for it.
+        down[i] = int32((y0 + y * SH + TOP - tap_y * DH) // SH) if here else int32(-(1 << 30))
+        right[i] = int32((x0 + x * SW + LEFT - tap_x * DW) // SW)
+        start[i] = int32(((image * OUT_H + down[i]) * OUT_W + right[i]) * MAPS + map)
+
+
+@kernel
+def fetch_pixels(
+    a, dy: F1, start, down, right, k, end, taps_x, part, *, OUT_H: int, OUT_W: int, MAPS: int, OUTPUTS: int, KH: int,
+    KW: int, HOP_H: int, HOP_W: int, A_SIZE: int, A_SLOTS: int, A_PIECES: int, A_RUNS: int, A_RUN: int, PHASES: int,
+    WHOLE: bool,
+) -> None:  # fmt: skip
+    """Strips of the output pixels' maps. A slab that lies within a tap is one run; otherwise each piece finds its own
+    tap."""
+    for j in range(A_RUNS):
+        at = uint32(k) if WHOLE else uint32(k + part + 8 * j)
+        tap = tap_of(at)
+        y = row_of(tap) if PHASES == 1 else uint32(tap // taps_x)
+        up, back = int32(y * HOP_H), int32((tap - y * taps_x) * HOP_W)
+        map = int32(at - tap * OUTPUTS + (part if WHOLE else 0))
+        ahead = int32(map - (up * OUT_W + back) * MAPS)
+        for i in range(A_SLOTS):
+            oy, ox = int32(down[i] - up), int32(right[i] - back)
+            inside = 0 <= oy < OUT_H and 0 <= ox < OUT_W and (WHOLE or at < end)
+            fetch(a, i * A_PIECES + j, dy, int32(start[i] + ahead), inside, A_SIZE, 8, A_RUN)
+
+
+@kernel
+def fetch_filters(
+    b, weight: F1, start, k, end, taps_x, tap_y, tap_x, line, *, OUTPUTS: int, KH: int, KW: int, STEP_H: int,
+    STEP_W: int, OUT_COLUMNS: int, DEPTH: int, PHASES: int, WHOLE: bool, B_SIZE: int, B_LINES: int, B_SLOTS: int,
+    B_FULL: bool,
+) -> None:  # fmt: skip
+    """Rows of filters: the channels of a map's tap. ``start`` is -1 where a thread's channels are beyond the last."""
+    for i in range(B_SLOTS):
+        row = int32(line + i * B_LINES)
+        at = uint32(k) if WHOLE else uint32(k + row)
+        tap = tap_of(at)
+        map = uint32(at - tap * OUTPUTS)
+        y = row_of(tap) if PHASES == 1 else uint32(tap // taps_x)
+        ky, kx = uint32(tap_y + y * STEP_H), uint32(tap_x + (tap - y * taps_x) * STEP_W)
+        place = uint32(uint32(map * (KH * KW) + ky * KW + kx) * OUT_COLUMNS)
+        rows = int32(row * (KH * KW * OUT_COLUMNS) if WHOLE else 0)
+        inside = B_FULL or (start >= 0 and row < DEPTH and at < end)
+        fetch(b, i, weight, uint32(start + rows + place), inside, B_SIZE, 1, 1)
+
+
+@kernel
+def finish_phase(
+    sums, bias: F1, other: F1, y: F1, row, column, group, y0, x0, rows, columns, *, IMAGES: int, HEIGHT: int,
+    WIDTH: int, OUT_COLUMNS: int, OUT_PITCH: int, OUT_SIZE: int, SH: int, SW: int, SUMS: int, WIDE: int, A_STEP: int,
+    B_STEP: int,
+) -> None:  # fmt: skip
+    """``finish`` for pixels of a phase, which lie apart."""
+    for i in range(SUMS // OUT_SIZE):
+        below, beside = i * OUT_SIZE // WIDE, i * OUT_SIZE % WIDE
+        pixel = uint32(row + below // 4 * A_STEP + below % 4)
+        c = int32(column + beside // 4 * B_STEP + beside % 4)
+        if pixel < uint32(IMAGES * rows * columns) and c < OUT_COLUMNS:
+            iy = int32(y0 + pixel // columns % rows * SH)
+            ix = int32(x0 + pixel % columns * SW)
+            image = int32(pixel // (rows * columns))
+            at = int32(((image * HEIGHT + iy) * WIDTH + ix) * OUT_PITCH + group * OUT_COLUMNS + c)
+            finish_piece(sums, bias, other, y, int32(group * OUT_COLUMNS + c), at)
+        shift(sums, OUT_SIZE, SUMS)
+
+
+@kernel
+def input_grad(
+    weight: F1, dy: F1, other: F1, dx: F1, *, THREADS: int, RESIDENT: int, TILES: int, COLUMNS: int, ROWS: int,
+    DEPTH: int, SPLITS: int, SPLIT: int, PHASES: int, OUTPUTS: int, HEIGHT: int, WIDTH: int, KH: int, KW: int, SH: int,
+    SW: int, DH: int, DW: int, TOP: int, LEFT: int, STEP_H: int, STEP_W: int, OUT_ROWS: int, OUT_COLUMNS: int,
+    OUT_PITCH: int, SHARED: int, STAGE: int, SUMS: int, HIGH: int, WIDE: int, A_STEP: int, B_STEP: int, A_SIZE: int,
+    A_LANES: int, A_LINES: int, A_SLOTS: int, A_PIECES: int, A_REGISTERS: int, A_PITCH: int, A_SLAB: int, B_SIZE: int,
+    B_LANES: int, B_LINES: int, B_SLOTS: int, B_REGISTERS: int, B_PITCH: int,
+) -> None:  # fmt: skip
+    """dx = EPILOGUE(the sum of dy through the filters that read a pixel): maps in NHWC, filters in OHWI."""
+    tile = cuda.shared.array(SHARED, quad)
+    sums = cuda.local.array(SUMS, float32)
+    a = cuda.local.array(A_REGISTERS, float32)
+    b = cuda.local.array(B_REGISTERS, float32)
+    start = cuda.local.array(A_SLOTS, int32)
+    down = cuda.local.array(A_SLOTS, int32)
+    right = cuda.local.array(A_SLOTS, int32)
+
+    t, block, z = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x), uint32(cuda.blockIdx.z)
+    first_row, first_column = int32(block // TILES * ROWS), int32(block % TILES * COLUMNS)
+    split, phase, group = int32(z % SPLITS), uint32(z // SPLITS % PHASES), int32(z // (SPLITS * PHASES))
+    tap_y = first_tap(phase // SW, SH, DH, STEP_H)
+    tap_x = first_tap(phase % SW, SW, DW, STEP_W)
+    y0 = int32((phase // SW + (SH - TOP % SH)) % SH)
+    x0 = int32((phase % SW + (SW - LEFT % SW)) % SW)
+    rows, columns = uint32(count(HEIGHT, y0, SH)), uint32(count(WIDTH, x0, SW))
+    taps_y, taps_x = uint32(count(KH, tap_y, STEP_H)), uint32(count(KW, tap_x, STEP_W))
+    total = int32(taps_y * taps_x * OUTPUTS)
+
+    row, column = corner(t)
+    b_column = int32(A_SLAB + column)
+    a_part, b_part = int32(t % A_LANES * A_SIZE), int32(t % B_LANES * B_SIZE)
+    a_put = int32(a_part * A_PITCH + t // A_LANES)
+    b_line = int32(t // B_LANES)
+    b_put = int32(A_SLAB + b_line * B_PITCH + b_part)
+    pixel_starts(start, down, right, t, first_row, y0, x0, rows, columns, tap_y, tap_x, int32(group * OUTPUTS))
+    filters = int32(group * OUTPUTS * KH * KW * OUT_COLUMNS + first_column + b_part)
+    if first_column + b_part >= OUT_COLUMNS:
+        filters = int32(-1)
+
+    clear(sums, SUMS)
+    stage = int32(0)
+    k = int32(split * SPLIT)
+    end = int32(min(k + SPLIT, total))
+    if k < end:
+        fetch_pixels(a, dy, start, down, right, k, end, taps_x, a_part)
+        fetch_filters(b, weight, filters, k, end, taps_x, tap_y, tap_x, b_line)
+        put_lines(tile, a_put, stage, a, A_SIZE, A_LINES, A_SLOTS, A_PIECES, A_PITCH)
+        put_rows(tile, b_put, stage, b, B_SIZE, B_LINES, B_SLOTS, B_PITCH)
+        cuda.syncthreads()
+        k = int32(k + DEPTH)
+        while k < end:
+            # The next slab is on its way to registers while this one is multiplied.
+            fetch_pixels(a, dy, start, down, right, k, end, taps_x, a_part)
+            fetch_filters(b, weight, filters, k, end, taps_x, tap_y, tap_x, b_line)
+            multiply(
+                sums, tile, row, b_column, stage, HIGH, WIDE, DEPTH, A_PITCH, A_STEP,
+                B_PITCH, B_STEP,
+            )  # fmt: skip
+            stage = int32(STAGE - stage)
+            put_lines(tile, a_put, stage, a, A_SIZE, A_LINES, A_SLOTS, A_PIECES, A_PITCH)
+            put_rows(tile, b_put, stage, b, B_SIZE, B_LINES, B_SLOTS, B_PITCH)
+            cuda.syncthreads()
+            k = int32(k + DEPTH)
+        multiply(
+            sums, tile, row, b_column, stage, HIGH, WIDE, DEPTH, A_PITCH, A_STEP,
+            B_PITCH, B_STEP,
+        )  # fmt: skip
+    if PHASES == 1:
+        begin = int32(split * OUT_ROWS * OUT_PITCH + group * OUT_COLUMNS)
+        finish(sums, other, other, dx, int32(first_row + row), int32(first_column + column), group, begin)
+    else:
+        finish_phase(
+            sums, other, other, dx, int32(first_row + row), int32(first_column + column), group, y0, x0, rows, columns
+        )

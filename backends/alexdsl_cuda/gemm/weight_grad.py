@@ -1,0 +1,102 @@
+"""The gradient of a convolution's filters as a product: rows are maps, columns are (ky, kx, c), the depth is pixels."""
+
+from __future__ import annotations
+
+from alexdsl.ir.kernels import kernel
+from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, quotient, uint32
+from alexdsl_cuda.gemm.pieces import corner, finish, put_rows
+
+
+@kernel
+def fetch_maps(
+    a, dy: F1, start, k, end, line, *, MAPS: int, DEPTH: int, A_SIZE: int, A_LINES: int, A_SLOTS: int, A_FULL: bool
+) -> None:
+    """Rows of output pixels: their maps. ``start`` is -1 where a thread's maps are beyond the last."""
+    for i in range(A_SLOTS):
+        row = int32(line + i * A_LINES)
+        pixel = int32(k + row)
+        inside = A_FULL or (start >= 0 and row < DEPTH and pixel < end)
+        fetch(a, i, dy, int32(start + pixel * MAPS), inside, A_SIZE, 1, 1)
+
+
+@kernel
+def fetch_window_rows(
+    b, x: F1, start, y, x0, k, end, line, *, OUT_H: int, OUT_W: int, OUT_H_INVERSE: int, OUT_W_INVERSE: int,
+    HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int, SW: int, DEPTH: int, B_SIZE: int, B_LINES: int, B_SLOTS: int,
+    INSIDE: bool, SAME: bool,
+) -> None:  # fmt: skip
+    """Rows of windows: what a thread's tap and channels meet at output pixels k, k + 1, ..."""
+    for i in range(B_SLOTS):
+        row = int32(line + i * B_LINES)
+        pixel = uint32(k + row)
+        down = quotient(pixel, OUT_W_INVERSE)
+        image = quotient(down, OUT_H_INVERSE)
+        ox, oy = int32(pixel - down * OUT_W), int32(down - image * OUT_H)
+        iy, ix = int32(oy * SH + y), int32(ox * SW + x0)
+        inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH and row < DEPTH and pixel < end)
+        # Where output and input have the same pixels, a pixel's number is its place.
+        place = pixel if SAME else uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
+        fetch(b, i, x, int32(start + place * CHANNELS), inside, B_SIZE, 1, 1)
+
+
+@kernel
+def weight_grad(
+    x: F1, dy: F1, dw: F1, *, THREADS: int, RESIDENT: int, TILES: int, COLUMNS: int, ROWS: int, DEPTH: int, TOTAL: int,
+    SPLITS: int, SPLIT: int, INPUTS: int, CHANNELS: int, WIDTH: int, KW: int, DH: int, DW: int, TOP: int, LEFT: int,
+    OUT_ROWS: int, OUT_COLUMNS: int, OUT_PITCH: int, GROUPS: int, SHARED: int, STAGE: int, SUMS: int, HIGH: int,
+    WIDE: int, A_STEP: int, B_STEP: int, A_SIZE: int, A_LANES: int, A_LINES: int, A_SLOTS: int, A_REGISTERS: int,
+    A_PITCH: int, A_SLAB: int, B_SIZE: int, B_LANES: int, B_LINES: int, B_SLOTS: int, B_REGISTERS: int, B_PITCH: int,
+) -> None:  # fmt: skip
+    """dw = dy' windows(x) over the split's pixels: maps in NHWC, filters in OHWI; splits lie one after the other."""
+    tile = cuda.shared.array(SHARED, quad)
+    sums = cuda.local.array(SUMS, float32)
+    a = cuda.local.array(A_REGISTERS, float32)
+    b = cuda.local.array(B_REGISTERS, float32)
+
+    t, block, z = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x), uint32(cuda.blockIdx.z)
+    first_row, first_column = int32(block // TILES * ROWS), int32(block % TILES * COLUMNS)
+    split, group = int32(z % SPLITS), int32(z // SPLITS)
+    row, column = corner(t)
+    b_column = int32(A_SLAB + column)
+    a_part, b_part = int32(t % A_LANES * A_SIZE), int32(t % B_LANES * B_SIZE)
+    a_line, b_line = int32(t // A_LANES), int32(t // B_LANES)
+    a_put = int32(a_line * A_PITCH + a_part)
+    b_put = int32(A_SLAB + b_line * B_PITCH + b_part)
+    maps = int32(group * OUT_ROWS + first_row + a_part)
+    if first_row + a_part >= OUT_ROWS:
+        maps = int32(-1)
+    place = uint32(first_column + b_part)
+    y, x0 = int32(place // (INPUTS * KW) * DH - TOP), int32(place // INPUTS % KW * DW - LEFT)
+    start = int32((y * WIDTH + x0) * CHANNELS + group * INPUTS + place % INPUTS)
+    if place >= OUT_COLUMNS:
+        y = int32(-(1 << 30))
+
+    clear(sums, SUMS)
+    stage = int32(0)
+    k = int32(split * SPLIT)
+    end = int32(min(k + SPLIT, TOTAL))
+    fetch_maps(a, dy, maps, k, end, a_line)
+    fetch_window_rows(b, x, start, y, x0, k, end, b_line)
+    put_rows(tile, a_put, stage, a, A_SIZE, A_LINES, A_SLOTS, A_PITCH)
+    put_rows(tile, b_put, stage, b, B_SIZE, B_LINES, B_SLOTS, B_PITCH)
+    cuda.syncthreads()
+    k = int32(k + DEPTH)
+    while k < end:
+        # The next slab is on its way to registers while this one is multiplied.
+        fetch_maps(a, dy, maps, k, end, a_line)
+        fetch_window_rows(b, x, start, y, x0, k, end, b_line)
+        multiply(
+            sums, tile, row, b_column, stage, HIGH, WIDE, DEPTH, A_PITCH, A_STEP,
+            B_PITCH, B_STEP,
+        )  # fmt: skip
+        stage = int32(STAGE - stage)
+        put_rows(tile, a_put, stage, a, A_SIZE, A_LINES, A_SLOTS, A_PITCH)
+        put_rows(tile, b_put, stage, b, B_SIZE, B_LINES, B_SLOTS, B_PITCH)
+        cuda.syncthreads()
+        k = int32(k + DEPTH)
+    multiply(
+        sums, tile, row, b_column, stage, HIGH, WIDE, DEPTH, A_PITCH, A_STEP, B_PITCH,
+        B_STEP,
+    )  # fmt: skip
+    begin = int32((split * GROUPS + group) * OUT_ROWS * OUT_PITCH)
+    finish(sums, x, dw, dw, int32(first_row + row), int32(first_column + column), group, begin)

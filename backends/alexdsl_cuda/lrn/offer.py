@@ -1,0 +1,162 @@
+"""How the kernels of local response normalisation are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from alexdsl.ir.backend import Gap, Strategy
+from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.kernels import Scalar
+from alexdsl.ir.protocol import OpKind, Types
+from alexdsl.ir.types import TensorType
+from alexdsl.layers.window import pool_axes
+from alexdsl_cuda.dialect import CUDA
+from alexdsl_cuda.lrn.pixels import lrn, lrn_grad
+from alexdsl_cuda.lrn.pooled import lrn_maxpool, maxpool_grad_lrn_grad
+from alexdsl_cuda.maxpool import indexed, inside, maxpool, places_size, pool_constants
+from alexdsl_cuda.offer import THREADS, Args, Call, Constants, Offer, extras, scalars, tail, with_extra
+from alexdsl_cuda.quads import flat, size_of, whole_warps
+
+MOST_THREADS = 512
+"""Of a block that has whole pixels: more would have too few registers each."""
+SHARED = 48 * 1024
+"""Bytes of shared memory that a block may have without asking."""
+REPEATED = 0.08
+"""The part of an image's rows that may be normalised twice, by blocks above and below."""
+
+
+class Lrn(Offer):
+    """``lrn``, its gradient with an epilogue of at most one further operand, and both with max pooling after lrn."""
+
+    heads = ("lrn", "lrn_grad", "maxpool_grad+lrn_grad")
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        if keeps:
+            return False
+        names, rest = [kind.name for kind in chain], list(chain[1:])
+        if names[0] == "maxpool_grad" and names[1:2] == ["lrn_grad"]:
+            rest = rest[1:]
+        elif names[0] != "lrn_grad":
+            return names == ["lrn", "maxpool"]
+        return scalars(rest) and extras(rest) <= 1
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        x = _input(op, operands)
+        if op.kind == "lrn+maxpool" and not self._rows(op, x, results):
+            return (Strategy("apart", x.bytes // x.shape[1] * results[0].shape[1]),)
+        if "lrn_grad" in op.kind and x.shape[1] // self._size(op, x, operands, results) > MOST_THREADS:
+            raise Gap(f"the cuda backend has no kernel for '{op.kind}' (%{op.name}) of so many channels: {x}")
+        return (Strategy(""),)
+
+    def _size(self, op: Op, x: TensorType, operands: Types, results: Types) -> int:
+        """How many channels a thread makes."""
+        counts = (x.shape[1], x.shape[1] // _attrs(op).get("part", (0, 1))[1])
+        if "maxpool" not in op.kind:
+            return size_of(*counts)
+        return places_size(results[1] if op.kind == "lrn+maxpool" else operands[1], *counts)
+
+    def _constants(self, op: Op, x: TensorType, size: int) -> Constants:
+        attrs, channels = _attrs(op), x.shape[1]
+        tower, towers = attrs.get("part", (0, 1))
+        span = attrs["size"]
+        before = span // 2
+        behind, ahead = (-(-reach // size) * size for reach in (before, span - 1 - before))
+        return {
+            "SIZE": size, "CHANNELS": channels, "OWN": channels // towers, "FIRST": tower * channels // towers,
+            "SPAN": span, "BEFORE": before, "BEHIND": behind, "PIECES": (behind + ahead) // size + 1,
+            "NEAR": behind + ahead + size,
+            "ALPHA": _alpha(attrs), "K": float(attrs["k"]), "POWER": power(float(attrs["beta"])),
+        }  # fmt: skip
+
+    def _rows(self, op: Op, x: TensorType, results: Types) -> Mapping[str, int]:
+        """How blocks share ``lrn+maxpool``: nothing where not even a thread's channels of KH rows fit into one."""
+        rows, columns = pool_axes(x.shape, op.attrs["steps"][1]["attrs"])
+        own = results[0].shape[1]
+        size = self._size(op, x, (), results)
+        row = 4 * rows.kernel * columns.size
+        chunks = [c for c in range(size, own + 1, size) if own % c == 0 and c * row <= SHARED]
+        if not chunks:
+            return {}
+        chunk = max(chunks)
+        parts = chunk // size
+        overlap = max(0, rows.kernel - rows.stride)
+        bands = min(rows.out, 1 + int(REPEATED * rows.size / overlap)) if overlap else rows.out
+        high = -(-rows.out // bands)
+        block = min(THREADS, whole_warps(rows.stride * columns.size * parts))
+        return {
+            "CHUNK": chunk, "PARTS": parts, "ROWS": high, "BANDS": -(-rows.out // high), "BLOCK": block,
+            "SHARED": rows.kernel * columns.size * chunk,
+        }  # fmt: skip
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        names, made = [f"%{name}" for name in op.operands], [f"%{r.name}" for r in op.results]
+        x, members = _input(op, operands), op.kind.split("+")
+        size = self._size(op, x, operands, results)
+        constants = self._constants(op, x, size)
+        if op.kind == "lrn":
+            return [flat(lrn, (*names, *made), results[0].elements // size, constants)]
+        if op.kind == "lrn+maxpool":
+            return self._pooled(op, x, results, constants, size)
+        pooled = members[0] == "maxpool_grad"
+        epilogue = tail(op, self.registry, 2 if pooled else 1)
+        attrs, parts = _attrs(op), x.shape[1] // size
+        block = parts * max(1, THREADS // parts)
+        constants = {
+            **constants, "EPILOGUE": with_extra(epilogue), "BLOCK": block, "SHARED": size * block,
+            "FACTOR": 2 * _alpha(attrs) * float(attrs["beta"]),
+        }  # fmt: skip
+        own = names[: 3 if pooled else 2]
+        pixels = x.elements // x.shape[1]
+        args: Args = (*own, names[-1] if len(epilogue.args) == 2 else made[0], *made, pixels)
+        grid = (-(-pixels * parts // block), 1, 1)
+        if not pooled:
+            return [Call(lrn_grad, args, grid, constants, (block, 1, 1))]
+        window = _window(x, op.attrs["steps"][0]["attrs"])
+        function = indexed(maxpool_grad_lrn_grad, operands[1], size)
+        return [Call(function, args, grid, {**constants, **window}, (block, 1, 1))]
+
+    def _pooled(self, op: Op, x: TensorType, results: Types, constants: Constants, size: int) -> Sequence[Call]:
+        """``lrn+maxpool`` in one call; in two where a block cannot hold the rows between them."""
+        names, made = [f"%{name}" for name in op.operands], [f"%{r.name}" for r in op.results]
+        attrs = op.attrs["steps"][1]["attrs"]
+        window = {**_window(x, attrs), "INSIDE": inside(*pool_axes(x.shape, attrs))}
+        shared, own = self._rows(op, x, results), results[0].shape[1]
+        if shared:
+            grid = (x.shape[0] * shared["BANDS"] * own // shared["CHUNK"], 1, 1)
+            function = indexed(lrn_maxpool, results[1], size)
+            return [Call(function, (*names, *made), grid, {**constants, **window, **shared}, (shared["BLOCK"], 1, 1))]
+        normal = x.elements // x.shape[1] * own
+        pool = {**window, "SIZE": size, "CHANNELS": own}
+        return [
+            flat(lrn, (*names, "workspace"), normal // size, constants),
+            flat(indexed(maxpool, results[1], size), ("workspace", *made), results[0].elements // size, pool),
+        ]
+
+
+def _input(op: Op, operands: Types) -> TensorType:
+    return operands[{"lrn": 0, "lrn_grad": 1, "maxpool_grad": 2}[op.kind.split("+")[0]]]
+
+
+def _attrs(op: Op) -> Attrs:
+    """The attributes of the member that normalises."""
+    if "+" not in op.kind:
+        return op.attrs
+    found: Attrs = next(s["attrs"] for s in op.attrs["steps"] if s["kind"] in ("lrn", "lrn_grad"))
+    return found
+
+
+def _alpha(attrs: Attrs) -> float:
+    return float(attrs["alpha"]) / (attrs["size"] if attrs["per"] == "mean" else 1)
+
+
+def _window(maps: TensorType, attrs: Attrs) -> dict[str, int]:
+    rows, columns = pool_axes(maps.shape, attrs)
+    return {**pool_constants(rows, columns), "HEIGHT": rows.size, "WIDTH": columns.size}
+
+
+def power(beta: float) -> Scalar:
+    """r ** beta of r = 1 / s, by square roots where they do."""
+    roots = {0.5: "math.sqrt(r)", 0.75: "root * math.sqrt(root)", 1.0: "r"}
+    if beta in roots:
+        return Scalar(("r",), ("root = math.sqrt(r)",) if beta == 0.75 else (), roots[beta])
+    return Scalar(("r",), (), f"math.exp({CUDA.number(beta)} * math.log(r))")

@@ -1,0 +1,97 @@
+"""The CUDA kernels against the NumPy references in double precision: their real PTX, run by the emulator with every
+access looked at, and the kernels as Python in Numba's simulator. No GPU is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alexdsl_cuda import backend
+
+from alexdsl.ir import philox
+from alexdsl.ir.types import f32
+from tests.backends.chains import CHAINS, DROPOUT, STEPS, Chain, Target, close, kinds
+from tests.cuda_kernels.cases import NEEDS_NUMBA_CUDA, PRODUCTS, REGISTRY, build, every
+from tests.layers.samples import STEP
+
+EMULATOR = Target(backend, "emu")
+CASES = every()
+FUSED = [name for name in CHAINS if name.split("+")[0] not in PRODUCTS]
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_chains_are_one_op(name: str) -> None:
+    assert kinds(EMULATOR, CHAINS[name].chain()) == [name]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sources_are_python(name: str) -> None:
+    for kernel, source in CASES[name][0].program(EMULATOR).kernels.items():
+        compile(source, kernel, "exec")
+
+
+@NEEDS_NUMBA_CUDA
+@pytest.mark.parametrize("name", CASES)
+def test_kernels_are_the_references(name: str) -> None:
+    from tests.cuda_kernels.checked import run_checked
+
+    chain, arrays = CASES[name]
+    program = chain.program(EMULATOR)
+    checked = run_checked(program, REGISTRY, arrays)
+    expected = chain.reference(arrays)
+    for value in program.outputs.values():
+        close(checked.values[value], expected[value], 2e-6)
+    assert [str(finding) for _, report in checked.reports for finding in report.findings] == []
+
+
+@NEEDS_NUMBA_CUDA
+def test_kernels_mean_the_same_in_the_simulator() -> None:
+    """In a process of its own, because Numba decides for its simulator when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.cuda_kernels.simulate"], cwd=Path(__file__).parents[2],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {}
+
+
+@NEEDS_NUMBA_CUDA
+@pytest.mark.parametrize("shape", [(3, 4111), (2, 64), (2, 5, 3, 7), (2, 8, 4, 3)])
+@pytest.mark.parametrize("part", [(0, 1), (1, 2), (2, 3)])
+def test_dropout_draws_the_reference_mask(shape: tuple[int, ...], part: tuple[int, int]) -> None:
+    attrs = {**DROPOUT, "p": 0.3, "first": 2**31 + 5, "part": part}
+    chain = build(x=f32(*shape), s=STEPS).op("dropout", "x s", "y", attrs).chain()
+    found = chain.run(EMULATOR, {"x": np.ones(shape, np.float32), "s": np.asarray(STEP)})["y"]
+    size = int(np.prod(shape[1:]))
+    where = {"first_index": attrs["first"], "first_element": part[0] * size}
+    kept = philox.dropout_mask(attrs["seed"], attrs["stream"], STEP, shape[0], size, attrs["p"], **where)
+    np.testing.assert_array_equal(found, np.where(kept.reshape(shape), np.float32(1 / 0.7), np.float32(0)))
+
+
+@NEEDS_NUMBA_CUDA
+@pytest.mark.parametrize("channels", [6, 8])
+def test_not_a_number_stays_one_and_equals_go_to_the_first(channels: int) -> None:
+    x = np.zeros((1, channels, 5, 5), np.float32)
+    x[0, 2, 1, 1] = np.nan
+    maps = f32(*x.shape)
+    pool = build(x=maps).layer("maxpool", "x", "z i", kernel=2, stride=2).chain().run(EMULATOR, {"x": x})
+    np.testing.assert_array_equal(np.argwhere(np.isnan(pool["z"])), [[0, 2, 0, 0]])
+    assert pool["i"][0, 2, 0, 0] == 3
+    assert np.count_nonzero(pool["i"]) == 1
+    both = build(x=maps).layer("lrn", "x", "y").layer("maxpool", "y", "z i", kernel=2, stride=2).chain()
+    assert _not_numbers(both, x, "z") == 5
+    norm = build(x=maps).layer("lrn", "x", "y").layer("relu", "y", "z").chain()
+    assert _not_numbers(norm, x, "z") == 5
+    least = np.full(x.shape, -np.inf, np.float32)
+    low = build(x=maps).layer("maxpool", "x", "z i", kernel=3, stride=2, pad=1).chain().run(EMULATOR, {"x": least})
+    assert (low["z"] == -np.inf).all()
+    np.testing.assert_array_equal(low["i"][0, 0], [[4, 3, 3], [1, 0, 0], [1, 0, 0]])
+
+
+def _not_numbers(chain: Chain, x: np.ndarray, value: str) -> int:
+    return int(np.isnan(chain.run(EMULATOR, {"x": x})[value]).sum())

@@ -1,0 +1,42 @@
+"""A short run with frequent validations and checkpoints, and what it leaves, for tests of what may befall it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from alexdsl.cli import main
+
+SPEC = "specs/lenet5.net"
+STEPS = 24
+ARGS = (
+    "--steps", str(STEPS), "--save-every", "3", "--set", "solver.validate=4", "--set", "data.batch=32",
+    "--set", "data.val=split(2%)",
+)  # fmt: skip
+
+
+def words(folder: Path) -> list[str]:
+    """What starts the run, or goes on with it where it has begun."""
+    known = (folder / "run.json").exists()
+    return ["--resume", str(folder)] if known else [SPEC, "--out", str(folder), *ARGS]
+
+
+def finish(folder: Path) -> None:
+    """Go on, undisturbed, to the end."""
+    assert main(["run", *words(folder)]) == 0
+
+
+def content(folder: Path) -> dict[str, object]:
+    """Every file of a run folder with its bytes; the metrics without what a clock says."""
+    found: dict[str, object] = {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found["metrics.jsonl"] = [{name: v for name, v in line.items() if name != "val.seconds"} for line in lines]
+    return found
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    found, due = content(folder), content(whole)
+    assert sorted(found) == sorted(due)
+    assert [name for name in due if found[name] != due[name]] == []
