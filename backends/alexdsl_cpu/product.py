@@ -25,14 +25,18 @@ def block(rows: int, vectors: int) -> Scalar:
 
     They run over ``runs`` times ``depth`` rows of b; a's begin anew, ``ar`` further on, with every run.
     """
-    sums = [(i, j) for i in range(rows) for j in range(vectors)]
-    lines = [f"s{i}_{j} = load(c, ct + {i} * ci + {LANES * j}) if add else fill(f32(0.0))" for i, j in sums]
+    columns = range(vectors)
+    lines = [f"c{i} = ct + {i} * ci" for i in range(rows)]
+    lines += [
+        f"s{i}_{j} = load(c, c{i} + {LANES * j}) if add else fill(f32(0.0))" for i in range(rows) for j in columns
+    ]
     lines += ["for run in range(runs):", "    for k in range(depth):"]
-    lines += [f"        b{j} = load(b, bt + (run * depth + k) * bk + {LANES * j})" for j in range(vectors)]
+    lines += ["        first, row = bt + (run * depth + k) * bk, at + run * ar + k * ak"]
+    lines += [f"        b{j} = load(b, first + {LANES * j})" for j in columns]
     for i in range(rows):
-        lines += [f"        x = a[np.uint64(at + {i} * ai + run * ar + k * ak)]"]
-        lines += [f"        s{i}_{j} = s{i}_{j} + x * b{j}" for j in range(vectors)]
-    lines += [f"store(c, ct + {i} * ci + {LANES * j}, s{i}_{j})" for i, j in sums]
+        lines += [f"        x = a[np.uint64(row + {i} * ai)]"]
+        lines += [f"        s{i}_{j} = s{i}_{j} + x * b{j}" for j in columns]
+    lines += [f"store(c, c{i} + {LANES * j}, s{i}_{j})" for i in range(rows) for j in columns]
     args = ("a", "at", "ai", "ar", "ak", "b", "bt", "bk", "c", "ct", "ci", "runs", "depth", "add")
     return Scalar(args, lines, "None")
 

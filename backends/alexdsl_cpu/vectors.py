@@ -46,9 +46,9 @@ def _spread(builder: Any, number: Any, form: ir.VectorType) -> Any:
 
 def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     """A pointer to the vector that begins at place args[1] of the array args[0]."""
-    array = context.make_array(signature.args[0])(context, builder, args[0])
+    field = context.data_model_manager[signature.args[0]].get_field_position("data")
     index = context.cast(builder, args[1], signature.args[1], types.intp)
-    return builder.bitcast(builder.gep(array.data, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(builder.extract_value(args[0], field), [index]), _VECTOR.as_pointer())
 
 
 def _mask(context: Any, builder: Any, count: Any, numba_type: Any) -> Any:

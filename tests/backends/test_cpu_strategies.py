@@ -33,11 +33,20 @@ CONVOLUTIONS = {
     "uneven pads": Sample("conv", {"maps": 18, "kernel": 3, "pad": (0, 2, 1, 0)}, ((4, 17, 5, 6),)),
     "groups": Sample("conv", {"maps": 10, "kernel": 3, "pad": 1, "groups": 2}, ((3, 36, 6, 6),)),
     "towers": Sample("conv", {"maps": 8, "kernel": 3, "pad": 1}, ((2, 6, 13, 13),), towers=2),
+    "many maps": Sample("conv", {"maps": 64, "kernel": 3, "pad": 1}, ((10, 48, 13, 13),)),
     "five taps": Sample("conv", {"maps": 33, "kernel": 5, "pad": 2}, ((3, 18, 9, 6),)),
     "five taps in groups": Sample("conv", {"maps": 4, "kernel": 5, "groups": 2}, ((2, 4, 7, 9),)),
     "strides": Sample("conv", {"maps": 48, "kernel": 5, "stride": 2, "round": "floor"}, ((3, 3, 14, 36),)),
     "neighbours only": Sample("conv", {"maps": 32, "kernel": (3, 1), "dilation": (2, 1)}, ((9, 17, 9, 16),)),
 }
+CASES = {
+    "three taps": "im2col winograd4 winograd5 winograd6",
+    "no pad": "winograd4", "a pad beyond the window": "winograd6", "uneven pads": "winograd5", "groups": "winograd6",
+    "towers": "winograd4", "many maps": "winograd6",
+    "five taps": "im2col winograd3 winograd4", "five taps in groups": "winograd4",
+    "strides": "im2col in_place", "neighbours only": "in_place",
+}  # fmt: skip
+"""Kernels take seconds to compile: each step of tiles meets some of the shapes."""
 
 
 def only(wanted: str) -> Target:
@@ -83,7 +92,7 @@ def cheapest(graph: Graph) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "strategy"), [(name, strategy) for name, sample in CONVOLUTIONS.items() for strategy in offered(sample)]
+    ("name", "strategy"), [(name, strategy) for name, strategies in CASES.items() for strategy in strategies.split()]
 )
 def test_every_strategy_of_a_convolution_is_the_reference(name: str, strategy: str) -> None:
     check_layer(CONVOLUTIONS[name], strategy, WINOGRAD if strategy.startswith("winograd") else 2e-6)
@@ -120,10 +129,11 @@ def test_every_strategy_of_a_linear_layer_is_the_reference(sizes: tuple[int, int
 def test_alexnets_errors() -> None:
     """At AlexNet's own channels; sums there are the longest."""
     for name, graph in products_of("specs/alexnet.net", 2):
-        if name.startswith(("conv2", "conv3")):
-            for strategy in strategies_of(graph):
-                allowed = WINOGRAD if strategy.name.startswith("winograd") else 1e-6
-                assert error(graph, loaded(graph, strategy.name, 2)) < allowed, (name, strategy.name)
+        layer = name.split()[0]
+        if layer in ("conv2", "conv3"):
+            worst = strategies_of(graph)[-1].name
+            assert worst == {"conv2": "winograd4", "conv3": "winograd6"}[layer]
+            assert 1e-6 < error(graph, loaded(graph, worst, 2)) < WINOGRAD, name
 
 
 def test_the_costs_choose_for_alexnet() -> None:

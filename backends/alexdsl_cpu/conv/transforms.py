@@ -85,7 +85,7 @@ def line(matrix: Matrix) -> Scalar:
     Columns of equal size and rows of equal size (those of opposite points) share their sums.
     """
     count = len(matrix[0])
-    lines = [f"x{j} = load(x, at + {j} * step)" for j in range(count)]
+    lines = [f"x{j} = load(x, {_place('at', j, 'step')})" for j in range(count)]
     rows: list[Terms] = [[] for _ in matrix]
     taken: set[int] = set()
     for j in range(count):
@@ -104,14 +104,20 @@ def line(matrix: Matrix) -> Scalar:
             continue
         k = next((k for k in range(i + 1, len(rows)) if k not in done and _opposite(terms, rows[k])), None)
         if k is None:
-            lines.append(f"store(y, to + {i} * apart, {_sum(terms)})")
+            lines.append(f"store(y, {_place('to', i, 'apart')}, {_sum(terms)})")
             continue
         done.add(k)
         same = [term for term in terms if term in rows[k]]
         lines.append(f"e{i} = {_sum(same)}")
         lines.append(f"o{i} = {_sum([term for term in terms if term not in same])}")
-        lines += [f"store(y, to + {i} * apart, e{i} + o{i})", f"store(y, to + {k} * apart, e{i} - o{i})"]
+        lines.append(f"store(y, {_place('to', i, 'apart')}, e{i} + o{i})")
+        lines.append(f"store(y, {_place('to', k, 'apart')}, e{i} - o{i})")
     return Scalar(("x", "at", "step", "y", "to", "apart"), lines, "None")
+
+
+def _place(first: str, count: int, distance: str) -> str:
+    """The expression ``first + count * distance``, short: every operation costs time where it is compiled."""
+    return first if count == 0 else f"{first} + {distance}" if count == 1 else f"{first} + {count} * {distance}"
 
 
 def _alike(matrix: Matrix, j: int, k: int) -> bool:
