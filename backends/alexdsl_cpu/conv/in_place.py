@@ -22,8 +22,8 @@ SEGMENTS = 8
 """Parts of the batch whose weight gradients are summed apart, then added in order, for any number of workers."""
 BAND = 5
 """Output rows of a unit of work, or of a sum in registers."""
-RATE = 75e9
-"""Multiply-adds of one core in a second, for the cost."""
+RATE, ADDED = 75e9, 0.1e9
+"""Of one core, for the cost: multiply-adds, and numbers of segments' sums turned and added, in a second."""
 
 
 @kernel
@@ -139,8 +139,11 @@ def strategies(shape: Shape) -> Sequence[Strategy]:
     counted = shape.filters % _wide(shape) == 0 and columns.out >= _rows(shape) and _depth(shape) >= _rows(shape)
     if shape.head == "conv_input_grad" or shape.groups > 1 or not whole or not counted:
         return ()
-    floats = SEGMENTS * _part(shape) if shape.head == "conv_weight_grad" else _packed(shape) + SLOTS * _share(shape)
-    return (Strategy(NAME, 4 * floats, shape.multiply_adds / RATE),)
+    cost = shape.multiply_adds / RATE
+    if shape.head == "conv_weight_grad":
+        sums = SEGMENTS * _part(shape)
+        return (Strategy(NAME, 4 * sums, cost + sums / ADDED),)
+    return (Strategy(NAME, 4 * (_packed(shape) + SLOTS * _share(shape)), cost),)
 
 
 def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:

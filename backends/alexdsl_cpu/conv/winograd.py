@@ -21,14 +21,15 @@ STEPS = {3: (4, 5, 6), 5: (3, 4)}
 NAME = "winograd"
 BLOCK = 3 << 17
 """float32 numbers of the points of a block of tiles (1.5 MiB)."""
-UNITS = 16
-"""Blocks of tiles, at least: workers that have something to do."""
+UNITS, LEAST = 16, 24
+"""Blocks of tiles for workers to have something to do, but of so many tiles that reading the filters is worth it."""
 CHUNK = 1 << 22
 """float32 numbers of the points that a weight gradient holds at once (16 MiB)."""
 TILES = 4
 """Tiles of a unit of work where tiles are only transformed."""
-RATE, TRANSFORMS = 75e9, 1.5e9
-"""Of one core, for the cost: multiply-adds of products, and numbers transformed, in a second."""
+RATE, TILES_RATE, FILTERS_RATE, BYTES = 75e9, 1.5e9, 0.8e9, 25e9
+"""Of one core, for the cost: multiply-adds of products, numbers of tiles and of filters transformed, and bytes of
+filters read again by every block of tiles, in a second."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Plan:
     def block(self) -> int:
         """Tiles of a block, at once in a worker's caches; enough blocks for many workers."""
         most = BLOCK // (self.points * (self.deep + self.wide))
-        return _up(min(most, -(-self.sheet.tiles // UNITS)), self.rows)
+        return _up(min(most, max(LEAST, -(-self.sheet.tiles // UNITS))), self.rows)
 
     @property
     def chunk(self) -> int:
@@ -112,8 +113,9 @@ class Plan:
         """Seconds of one core."""
         tiles, groups = self.sheet.tiles, self.shape.groups
         multiply_adds = tiles * self.points * self.deep * self.broad
-        transformed = self.points * (tiles * (self.deep + self.broad) + self.deep * self.broad)
-        return groups * (multiply_adds / RATE + transformed / TRANSFORMS)
+        transformed, filters = self.points * tiles * (self.deep + self.broad), self.points * self.deep * self.broad
+        read = 4 * filters * -(-tiles // self.block)
+        return groups * (multiply_adds / RATE + transformed / TILES_RATE + filters / FILTERS_RATE + read / BYTES)
 
 
 def _up(count: int, unit: int) -> int:
