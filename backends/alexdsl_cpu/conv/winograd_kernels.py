@@ -92,7 +92,7 @@ def winograd_filters(
     window, chunks = TAPS * TAPS * channels, broad // LANES
     scratch = work[start + slot * share : start + (slot + 1) * share]
     flat, half = weight.reshape(weight.size), TAPS * TAPS * LANES
-    # A cache line more than the numbers: else all points of a filter fall on the same set of the caches. So too below.
+    # A cache line more than the numbers: else all points of a filter fall on the same set of the caches.
     apart = depth * WIDE + LANES
     for unit in range(lo, hi):
         group, first = unit // chunks, unit % chunks * LANES
@@ -128,6 +128,7 @@ def winograd(
     deep, broad, points = -(-inputs // LANES) * LANES, -(-outputs // WIDE) * WIDE, POINTS * POINTS
     sheet = (down, across, tiles_down, tiles_across, tall, wide, top, left)
     mine = work[start + slot * share : start + (slot + 1) * share]
+    # As for the filters, a cache line more than the numbers.
     apart, spacing, between = block * deep + LANES, block * WIDE + LANES, inputs * WIDE + LANES
     spread, sums, scratch = mine, mine[points * apart :], mine[points * (apart + spacing) :]
     for unit in range(lo, hi):
