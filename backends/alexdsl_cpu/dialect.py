@@ -48,6 +48,34 @@ def sgemm(
     raise NotImplementedError("sgemm exists in compiled kernels only")
 
 
+def fill(number: float) -> Any:
+    """A vector of ``LANES`` equal numbers. Vectors are added, subtracted and multiplied, by numbers too;
+    ``alexdsl_cpu.vectors`` holds the compiled ones."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
+def load(array: Any, at: int) -> Any:
+    """The vector from place ``at`` on; nobody checks that it is there."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
+def load_some(array: Any, at: int, count: int) -> Any:
+    """Its first ``count`` numbers, then zeros."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
+def store(array: Any, at: int, value: Any) -> None:
+    """Put a vector into the array from place ``at`` on."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
+def store_some(array: Any, at: int, value: Any, count: int) -> None:
+    """Put the vector's first ``count`` numbers."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
+LANES = 16
+"""Numbers of a vector."""
 N, T = ord("N"), ord("T")
 f32 = float
 """In compiled kernels a float32, so that literals do not turn arithmetic into float64."""
@@ -62,6 +90,7 @@ import numpy as np
 from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm
+from alexdsl_cpu.vectors import LANES, fill, load, load_some, store, store_some
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {

@@ -26,7 +26,7 @@ def _facts() -> Sequence[str]:
     import numpy
 
     features = llvm.get_host_cpu_features().flatten()
-    intrinsics = Path(__file__).with_name("intrinsics.py").read_text()
+    intrinsics = "".join(Path(__file__).with_name(name).read_text() for name in ("intrinsics.py", "vectors.py"))
     versions = (platform.python_version(), numba.__version__, llvmlite.__version__, numpy.__version__)
     return (*versions, llvm.get_host_cpu_name(), features, intrinsics)
 

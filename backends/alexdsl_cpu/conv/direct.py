@@ -1,39 +1,26 @@
-"""Convolution on the CPU: im2col by tiles of output rows and a BLAS product per tile, channels last."""
+"""Convolution as it stands: im2col by tiles of output rows and a BLAS product per tile, channels last."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import OpKind, Types
-from alexdsl.ir.types import TensorType
-from alexdsl.layers.window import Axis, axes
+from alexdsl.ir.protocol import Registry, Types
+from alexdsl_cpu.conv.shape import Shape
 from alexdsl_cpu.dialect import F1, F2, F4, Function, N, T, f32, sgemm
-from alexdsl_cpu.offer import (
-    FILTERS,
-    MAPS,
-    Args,
-    Call,
-    Offer,
-    extras,
-    head_attrs,
-    padded,
-    per_worker,
-    scalars,
-    tail,
-    with_extra,
-)
+from alexdsl_cpu.offer import Args, Call, padded, per_worker, tail, with_extra
 
 TILE = 1 << 19
 """float32 numbers of a tile of windows (2 MiB): large enough for BLAS, small enough for a core's caches."""
 SEGMENTS = 8
 """Parts of the batch whose weight gradients are summed apart, then added in order; fixed, so that sums do not depend
 on the number of workers."""
+RATE, COPIES = 70e9, 5e9
+"""Of one core, for the cost: multiply-adds, and bytes of windows written and read again, in a second."""
 
 
 @kernel
@@ -195,83 +182,45 @@ def add_segments(lo: int, hi: int, slot: int, dw: F1, db: F1, work: F1, segments
                 db[c] = total
 
 
-def window_sizes(rows: Axis, columns: Axis) -> tuple[int, ...]:
-    """The window as im2col and col2im read it, from ``kh`` to ``left``."""
+NAME = "im2col"
+
+
+def strategies(shape: Shape, results: Types) -> Sequence[Strategy]:
+    """The one way of computing an op by windows."""
+    workspace = per_worker(_rows(shape) * shape.columns.out * shape.window)
+    if shape.head == "conv_weight_grad":
+        workspace += 4 * SEGMENTS * padded(sum(t.elements for t in results))
+    return (Strategy(NAME, workspace, shape.multiply_adds / RATE + 4 * shape.copied / COPIES),)
+
+
+def calls(op: Op, shape: Shape, results: Types, registry: Registry) -> Sequence[Call]:
+    """The kernel calls of an op."""
+    rows, columns, tile = shape.rows, shape.columns, _rows(shape)
+    share = padded(tile * columns.out * shape.window)
     pairs = ((a.kernel, a.stride, a.dilation, a.before) for a in (rows, columns))
-    return tuple(size for pair in zip(*pairs, strict=True) for size in pair)
-
-
-def tile_rows(rows: Axis, columns: Axis, window: int) -> int:
-    """Output rows whose windows make a tile."""
-    return max(1, min(rows.out, TILE // (columns.out * window)))
-
-
-class Conv(Offer):
-    """``conv`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
-
-    heads = ("conv", "conv_input_grad", "conv_weight_grad")
-
-    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name != "conv_weight_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
-
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        head = op.kind.split("+")[0]
-        given = [MAPS if len(t.shape) == 4 else "" for t in operands]
-        weight = {"conv": 1, "conv_input_grad": 0}.get(head)
-        if weight is not None:
-            given[weight] = FILTERS
-        made = [FILTERS, ""][: len(results)] if head == "conv_weight_grad" else [MAPS]
-        return given, made
-
-    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
-        rows, columns, window = self._window(op, operands, results)
-        tile = tile_rows(rows, columns, window) * columns.out * window
-        workspace = per_worker(tile)
-        if op.kind == "conv_weight_grad":
-            workspace += 4 * SEGMENTS * padded(sum(t.elements for t in results))
-        return (Strategy("im2col", workspace),)
-
-    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        rows, columns, window = self._window(op, operands, results)
-        attrs = head_attrs(op)
-        tile = tile_rows(rows, columns, window)
-        share = padded(tile * columns.out * window)
-        window_at = window_sizes(rows, columns)
-        sizes = (attrs["groups"], tile)
-        names = [f"%{name}" for name in op.operands]
-        head = op.kind.split("+")[0]
-        if head == "conv_weight_grad":
-            return self._weight_grad(op, names, results, (*sizes, share, window), window_at)
-        epilogue = tail(op, self.registry)
-        result = f"%{op.name}"
-        other = names[-1] if len(epilogue.args) == 2 else result
-        constants = {"EPILOGUE": with_extra(epilogue)}
-        if head == "conv_input_grad":
-            images = operands[1].shape[0]
-            args = (*names[:2], other, result, "workspace", *sizes, share, *window_at)
-            return [Call(conv_input_grad, args, images, constants)]
-        tiles = -(-rows.out // tile)
-        bias = bool(attrs["bias"])
-        arrays = (names[0], names[1], names[2] if bias else names[1], other, result, "workspace")
-        args = (*arrays, *sizes, tiles, share, *window_at)
-        return [Call(conv, args, operands[0].shape[0] * tiles, {**constants, "BIAS": bias})]
-
-    def _weight_grad(
-        self, op: Op, names: Sequence[str], results: Types, sizes: Sequence[int], window_at: Sequence[int],
-    ) -> Sequence[Call]:  # fmt: skip
-        bias, block = len(results) == 2, 4096
+    window = tuple(size for pair in zip(*pairs, strict=True) for size in pair)
+    names = [f"%{name}" for name in op.operands]
+    if shape.head == "conv_weight_grad":
         part = padded(sum(t.elements for t in results))
-        made = [f"%{r.name}" for r in op.results]
-        args: Args = (*names, "workspace", *sizes, SEGMENTS, part, *window_at)
-        sums = Call(conv_weight_grad, args, SEGMENTS, {"BIAS": bias})
-        blocks = -(-results[0].elements // block)
-        arrays = (made[0], made[-1], "workspace", SEGMENTS, part)
-        add = Call(add_segments, arrays, blocks + 1, {"BLOCK": block, "BIAS": bias}, grain=8)
-        return [sums, add]
+        made, bias, block = [f"%{r.name}" for r in op.results], len(results) == 2, 4096
+        args: Args = (*names, "workspace", shape.groups, tile, share, shape.window, SEGMENTS, part, *window)
+        added: Args = (made[0], made[-1], "workspace", SEGMENTS, part)
+        return [
+            Call(conv_weight_grad, args, SEGMENTS, {"BIAS": bias}),
+            Call(add_segments, added, -(-results[0].elements // block) + 1, {"BLOCK": block, "BIAS": bias}, grain=8),
+        ]
+    epilogue, result = tail(op, registry), f"%{op.name}"
+    other = names[-1] if len(epilogue.args) == 2 else result
+    constants = {"EPILOGUE": with_extra(epilogue)}
+    if shape.head == "conv_input_grad":
+        args = (*names[:2], other, result, "workspace", shape.groups, tile, share, *window)
+        return [Call(conv_input_grad, args, shape.images, constants)]
+    tiles = -(-rows.out // tile)
+    arrays = (names[0], names[1], names[2] if shape.bias else names[1], other, result, "workspace")
+    args = (*arrays, shape.groups, tile, tiles, share, *window)
+    return [Call(conv, args, shape.images * tiles, {**constants, "BIAS": shape.bias})]
 
-    def _window(self, op: Op, operands: Types, results: Types) -> tuple[Axis, Axis, int]:
-        """The window's axes and the numbers in one window of one group."""
-        attrs = head_attrs(op)
-        x: TensorType = results[0] if op.kind.startswith("conv_input_grad") else operands[0]
-        rows, columns = axes(x.shape, attrs)
-        return rows, columns, x.shape[1] // attrs["groups"] * prod(attrs["kernel"])
+
+def _rows(shape: Shape) -> int:
+    """Output rows whose windows make a tile."""
+    return max(1, min(shape.rows.out, TILE // (shape.columns.out * shape.window)))

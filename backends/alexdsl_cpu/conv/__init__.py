@@ -1,0 +1,42 @@
+"""Convolution on the CPU: its strategies, and the choice between them by their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alexdsl.ir.backend import Strategy
+from alexdsl.ir.graph import Op
+from alexdsl.ir.protocol import OpKind, Types
+from alexdsl_cpu.conv import direct, in_place, winograd
+from alexdsl_cpu.conv.shape import shape_of
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, scalars
+
+
+class Conv(Offer):
+    """``conv`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
+
+    heads = ("conv", "conv_input_grad", "conv_weight_grad")
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        return not keeps and chain[0].name != "conv_weight_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        head = op.kind.split("+")[0]
+        given = [MAPS if len(t.shape) == 4 else "" for t in operands]
+        weight = {"conv": 1, "conv_input_grad": 0}.get(head)
+        if weight is not None:
+            given[weight] = FILTERS
+        made = [FILTERS, ""][: len(results)] if head == "conv_weight_grad" else [MAPS]
+        return given, made
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        shape = shape_of(op, operands, results)
+        return (*direct.strategies(shape, results), *in_place.strategies(shape), *winograd.strategies(shape))
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        shape = shape_of(op, operands, results)
+        if op.attrs["strategy"] == direct.NAME:
+            return direct.calls(op, shape, results, self.registry)
+        if op.attrs["strategy"] == in_place.NAME:
+            return in_place.calls(op, shape, self.registry)
+        return winograd.calls(op, shape, self.registry)

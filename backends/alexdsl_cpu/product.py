@@ -1,0 +1,52 @@
+"""Products of matrices in vectors that stay in registers, for many small ones: nothing is packed, nothing is called."""
+
+from __future__ import annotations
+
+from alexdsl.ir.kernels import Scalar, kernel
+from alexdsl_cpu.dialect import LANES, Function
+
+ROWS = {4: 6, 3: 8, 2: 12, 1: 16}
+"""Rows of a block by the vectors that each has: 24 sums (or 16) beside what they are made of, in 32 registers."""
+
+
+@kernel
+def product(a, ai, ak, b, bk, c, ci, rows, columns, depth, add, *, ROWS, WIDE, BLOCK: Function):
+    """c[i, j] = sum of a[i, k] b[k, j], or c plus it, by blocks of ROWS x WIDE; both are rounded up to whole blocks.
+
+    ``ai``, ``ak``, ``bk``, ``ci`` are the distances of rows and of columns.
+    """
+    for j in range(0, columns, WIDE):
+        for i in range(0, rows, ROWS):
+            BLOCK(a, i * ai, ai, 0, ak, b, j, bk, c, i * ci + j, ci, 1, depth, add)
+
+
+def block(rows: int, vectors: int) -> Scalar:
+    """``product``'s BLOCK: the sums of ``rows`` rows of ``vectors`` vectors.
+
+    They run over ``runs`` times ``depth`` rows of b; a's begin anew, ``ar`` further on, with every run.
+    """
+    columns = range(vectors)
+    lines = [f"c{i} = ct + {i} * ci" for i in range(rows)]
+    lines += [
+        f"s{i}_{j} = load(c, c{i} + {LANES * j}) if add else fill(f32(0.0))" for i in range(rows) for j in columns
+    ]
+    lines += ["for run in range(runs):", "    for k in range(depth):"]
+    lines += ["        first, row = bt + (run * depth + k) * bk, at + run * ar + k * ak"]
+    lines += [f"        b{j} = load(b, first + {LANES * j})" for j in columns]
+    for i in range(rows):
+        lines += [f"        x = a[np.uint64(row + {i} * ai)]"]
+        lines += [f"        s{i}_{j} = s{i}_{j} + x * b{j}" for j in columns]
+    lines += [f"store(c, c{i} + {LANES * j}, s{i}_{j})" for i in range(rows) for j in columns]
+    args = ("a", "at", "ai", "ar", "ak", "b", "bt", "bk", "c", "ct", "ci", "runs", "depth", "add")
+    return Scalar(args, lines, "None")
+
+
+def vectors_for(columns: int) -> int:
+    """Vectors of a block's rows: the most for which the columns are rounded up least."""
+    vectors = -(-columns // LANES)
+    return min((4, 3, 2, 1), key=lambda wide: (-(-vectors // wide) * wide * (1.0 if wide > 2 else 1.15), -wide))
+
+
+def rows_for(count: int, vectors: int) -> int:
+    """Rows of a block for which ``count`` is rounded up least; of equals the most."""
+    return min(range(ROWS[vectors], 3, -1), key=lambda rows: -(-count // rows) * rows)
