@@ -38,6 +38,11 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", metavar="N", type=int, help="train this many steps, whatever the spec says")
     command.add_argument("--epochs", metavar="N", type=int, help="train this many epochs, whatever the spec says")
     device_arguments(command)
+    command.add_argument(
+        "--checks",
+        action="store_true",
+        help="with --device emu: look at every access of every kernel, for races and strays",
+    )
     command.add_argument("--seed", metavar="N", type=int, default=None, help="seed of every random number (default: 0)")
     command.add_argument(
         "--save-every",
@@ -247,6 +252,10 @@ def _choice(args: argparse.Namespace, job: Job) -> Choice:
     """Where the run's logical devices are, by ``--device`` and ``--map``; a resumed run stays where it was unless told.
     Raises InputError, Unavailable."""
     known = job.folder.facts.get("devices") if job.folder else None
+    if args.checks:
+        if args.device != "emu" or args.map:
+            raise InputError("--checks looks at what the emulator runs: use it with --device emu")
+        args.device = "emu:checked"
     return devices(args, job.spec.graph.attrs["devices"], known)
 
 

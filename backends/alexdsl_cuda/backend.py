@@ -18,7 +18,9 @@ from alexdsl_cuda.kernel_files import KERNEL_FILES
 from alexdsl_cuda.machine import machine, machines
 from alexdsl_cuda.offer import MOST_ELEMENTS, Call
 
-IMAGINED = ("sim", "emu")
+CHECKED = "emu:checked"
+"""The emulator, looking at every access."""
+IMAGINED = ("sim", "emu", CHECKED)
 """Devices that need no GPU: Numba's simulator, and the emulator of PTX."""
 
 
@@ -26,7 +28,7 @@ class CudaBackend(OfferedBackend[Call]):
     """Numba kernels for CUDA."""
 
     name = "cuda"
-    devices = ("cuda", *IMAGINED)
+    devices = ("cuda", "sim", "emu")
     imagined = IMAGINED
     prefetches = True
     forms = views.FORMS
@@ -78,6 +80,10 @@ class CudaBackend(OfferedBackend[Call]):
     def load(
         self, program: Graph, bound: Mapping[str, str], threads: int | None = None, progress: Progress = silent
     ) -> Executable:
+        if set(bound.values()) == {CHECKED}:
+            from alexdsl_cuda.checked import CheckedExecutable
+
+            return CheckedExecutable(program, bound, progress)
         from alexdsl_cuda.runtime import CudaExecutable
 
         return CudaExecutable(program, _driver(set(bound.values()), threads), bound, progress)
