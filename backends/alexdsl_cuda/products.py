@@ -12,7 +12,11 @@ from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cuda.gemm.calls import Plan
 from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.plan import plan_forward, plan_input_grad, plan_weight_grad
+from alexdsl_cuda.gemm.plan_tensor import plan_tensor_forward, plan_tensor_input_grad, plan_tensor_weight_grad
 from alexdsl_cuda.offer import Call, Offer, extras, head_attrs, scalars, tail, with_extra
+
+SIMT, TENSOR = "simt", "tensor"
+"""Strategies: products in fp32, and of operands rounded to bf16."""
 
 
 class Products(Offer):
@@ -32,7 +36,11 @@ class Products(Offer):
         raise NotImplementedError
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
-        return (Strategy("simt", 4 * self._plan(op, operands, results).workspace),)
+        found = [Strategy(SIMT, 4 * self._simt(op, operands, results).workspace)]
+        tensor = self._tensor(op, operands, results)
+        if tensor is not None:
+            found.append(Strategy(TENSOR, 4 * tensor.workspace, precision="bf16"))
+        return tuple(found)
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names = [f"%{name}" for name in op.operands]
@@ -55,6 +63,21 @@ class Products(Offer):
         return tail(op, self.registry)
 
     def _plan(self, op: Op, operands: Types, results: Types) -> Plan:
+        tensor = self._tensor(op, operands, results) if op.attrs.get("strategy") == TENSOR else None
+        return tensor or self._simt(op, operands, results)
+
+    def _tensor(self, op: Op, operands: Types, results: Types) -> Plan | None:
+        """The plan on tensor cores, where the op's sizes suit them."""
+        geometry = self.geometry(op, operands, results)
+        head = op.kind.split("+")[0]
+        if head == f"{self.kind}_weight_grad":
+            return plan_tensor_weight_grad(geometry, len(results) == 2)
+        epilogue = with_extra(self._tail(op))
+        if head == f"{self.kind}_input_grad":
+            return plan_tensor_input_grad(geometry, epilogue)
+        return plan_tensor_forward(geometry, bool(head_attrs(op)["bias"]), epilogue)
+
+    def _simt(self, op: Op, operands: Types, results: Types) -> Plan:
         geometry = self.geometry(op, operands, results)
         head = op.kind.split("+")[0]
         if head == f"{self.kind}_weight_grad":

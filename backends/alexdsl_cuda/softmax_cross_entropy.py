@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
@@ -12,6 +13,9 @@ from alexdsl.ir.protocol import Types
 from alexdsl_cuda.dialect import F1, I1, cuda, float32, int32, uint32
 from alexdsl_cuda.offer import Call, Offer
 from alexdsl_cuda.reduce import halving, mean_call, sum_of_block
+
+inverse_root: Any = None
+"""From ``alexdsl_cuda.intrinsics``."""
 
 
 @kernel
@@ -69,9 +73,10 @@ def losses(scores: F1, label: I1, work: F1, *, CLASSES, THREADS) -> None:
 
 @kernel
 def softmax_cross_entropy_grad(
-    dloss: F1, scores: F1, label: I1, dscores: F1, *, CLASSES, IMAGES, THREADS,
+    dloss: F1, scores: F1, label: I1, dscores: F1, *, CLASSES, PART, THREADS,
 ) -> None:  # fmt: skip
-    """dscores = dloss (softmax(scores) - one hot label) / images; 0 for a label of -1, NaN for one beyond the last."""
+    """dscores = dloss PART (softmax(scores) - one hot label), PART being one over the images; 0 for a label of -1, NaN
+    for one beyond the last."""
     tops = cuda.shared.array(THREADS, float32)
     parts = cuda.shared.array(THREADS, float32)
     t, n = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x)
@@ -79,8 +84,9 @@ def softmax_cross_entropy_grad(
     right = int32(label[n])
     most = largest_of_row(scores, first, tops, t)
     total = sum_of_row(scores, first, most, parts, t)
-    share = dloss[0] / float32(IMAGES)
-    factor = share / total
+    # A total is at least 1, the largest score's exponential; its reciprocal is the square of one fast instruction.
+    share, inverse = dloss[0] * PART, inverse_root(total)
+    factor = share * inverse * inverse
     i = t
     while i < CLASSES:
         slope = math.exp(scores[uint32(first + i)] - most) * factor
@@ -111,4 +117,4 @@ class SoftmaxCrossEntropy(Offer):
         if forward:
             each = Call(losses, (*names, "workspace"), grid, constants, block)
             return [each, mean_call("workspace", made, images)]
-        return [Call(softmax_cross_entropy_grad, (*names, made), grid, {**constants, "IMAGES": images}, block)]
+        return [Call(softmax_cross_entropy_grad, (*names, made), grid, {**constants, "PART": 1 / images}, block)]

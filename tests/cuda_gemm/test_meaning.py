@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from alexdsl_cuda.dialect import CUDA
+from alexdsl_cuda.gemm.calls import Plan
 from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.plan import plan_forward, plan_input_grad, plan_weight_grad
+from alexdsl_cuda.gemm.plan_tensor import plan_tensor_forward, plan_tensor_input_grad, plan_tensor_weight_grad
 from alexdsl_cuda.gemm.tile import Tile
-from cuda_gemm.cases import ADD, RELU, Case, case, conv
+from alexdsl_cuda.gemm.warps import WarpTile
+from cuda_gemm.cases import ADD, RELU, Case, case, conv, padded_after
 
 from alexdsl.ir.kernels import render
 
@@ -32,6 +36,7 @@ GEOMETRIES = {
     "dilation": conv(1, 8, 7, 8, 3, pad=2, dilation=2),
     "dilation and stride": conv(1, 8, 9, 4, 3, stride=2, pad=2, dilation=2),
     "dilation beside stride": conv(1, 8, 9, 4, 3, stride=2, pad=3, dilation=3),
+    "padding at the end": padded_after(1, 8, 5, 8, 2),
     "linear": Geometry.linear(5, 24, 20),
     "linear of odd sizes": Geometry.linear(3, 10, 7),
 }
@@ -58,6 +63,7 @@ def cases() -> list[Case]:
         case("runs: forward", "forward", g, lambda g=g: plan_forward(g, True, RELU, Tile(48, 16, 9)), tail="relu"),
         case("runs: weight_grad", "weight_grad", g, lambda g=g: plan_weight_grad(g, True, splits=3)),
     ]
+    found += tensor_cases()
     g = GEOMETRIES["groups"]
     found += [
         case("split forward", "forward", g, lambda: plan_forward(g, True, ADD, TOY, 3), tail="add"),
@@ -67,6 +73,24 @@ def cases() -> list[Case]:
             "a second operand: forward", "forward", g, lambda: plan_forward(g, False, ADD, TOY), bias=False, tail="add"
         ),
     ]
+    return found
+
+
+def tensor_cases() -> list[Case]:
+    """Products on tensor cores: a warp a block, but for the filters' gradient."""
+    found, warp = [], WarpTile(64, 64)
+    for name, g in (
+        ("taps", conv(1, 8, 4, 16, 3, pad=1)), ("in groups", conv(1, 16, 4, 80, 1, groups=2)),
+        ("linear", Geometry.linear(5, 72, 24)),
+    ):  # fmt: skip
+        plans: dict[str, Callable[[], Plan | None]] = {
+            "forward": lambda g=g: plan_tensor_forward(g, True, RELU, warp, 2),
+            "input_grad": lambda g=g: plan_tensor_input_grad(g, tile=warp, splits=1),
+            "weight_grad": lambda g=g: plan_tensor_weight_grad(g, True),
+        }
+        for op, make in plans.items():
+            tail = "relu" if op == "forward" else ""
+            found.append(case(f"halves, {name}: {op}", op, g, make, tail=tail, halves=True))
     return found
 
 

@@ -38,6 +38,12 @@ WHOLE = {
 """The same layers with groups in place of towers."""
 LAYERS = [("tower", name) for name in TOWERS] + [("whole", name) for name in WHOLE]
 OPS = ("forward", "input_grad", "weight_grad")
+SHORT = {("whole", "fc7", "forward"): 0.897}
+"""Loops that multiply less than they should. Of 4096 units 43 tiles of 96 in 5 splits are 215 blocks for 108
+multiprocessors that hold two each; tiles of 128, whose loop multiplies 91 %, would leave every ninth place empty."""
+IN_VAIN = {("tower", "conv1", "weight_grad"): 1.19, ("whole", "conv1", "weight_grad"): 1.19}
+"""Executed over useful work where it is more than elsewhere: a window's row is 33 floats, in 9 quads, and of three
+blocks of four rows of windows, eleven are there."""
 PLANS = [(*layer, op) for layer in LAYERS for op in OPS if (layer[1], op) != ("conv1", "input_grad")]
 
 
@@ -55,8 +61,8 @@ def geometry(kind: str, layer: str) -> Geometry:
 
 @pytest.mark.parametrize(("kind", "layer", "op"), PLANS)
 def test_little_is_multiplied_in_vain(kind: str, layer: str, op: str) -> None:
-    most = 1.25 if (layer, op) == ("conv1", "weight_grad") else 1.15
-    assert 1 <= plan(kind, layer, op).executed / geometry(kind, layer).multiply_adds <= most
+    most = IN_VAIN.get((kind, layer, op), 1.15)
+    assert 1 <= plan(kind, layer, op).executed / geometry(kind, layer).multiply_adds <= most + 0.005
 
 
 @pytest.mark.parametrize(("kind", "layer", "op"), PLANS)
@@ -84,11 +90,10 @@ def test_loops_multiply_and_nothing_is_spilled(
         pytest.skip(str(missing))
     assert (report.stack, report.spills, report.local, report.doubles, report.calls) == (0, 0, 0, 0, 0)
     loop = report.loop
-    # What fc8's 1000 units leave over of a tile costs some; fc7 of both towers is better off with a smaller tile.
-    least = {"conv1": 0.80, "fc6": 0.90, "fc7": 0.90 if kind == "tower" else 0.885, "fc8": 0.88}.get(layer, 0.86)
-    assert loop.share >= least, loop.mix
+    least = 0.80 if layer == "conv1" else 0.86 if layer.startswith("conv") else 0.90
+    assert loop.share >= SHORT.get((kind, layer, op), least), loop.mix
     assert loop.ahead is not None
-    assert loop.ahead >= 195
+    assert loop.ahead >= 200
     assert loop.shared_wide == 1
     assert loop.global_wide == 1
     assert report.registers <= (128 if step.threads >= 256 else 168)

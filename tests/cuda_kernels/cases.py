@@ -66,9 +66,23 @@ def _lrns(shape: tuple[int, ...], **given: Any) -> dict[str, Chain]:
         f"lrn_grad {name}": build(dy=maps, x=maps, y=maps)
         .op("lrn_grad", "dy x", "dx", lrn).op("relu_grad", "dx y", "dz", {}).chain(),
         f"lrn+maxpool {name}": both.chain(),
-        f"maxpool_grad+lrn_grad {name}": build(dy=small, i=places, x=maps, y=maps)
+        f"maxpool_grad+lrn_grad {name}": build(dy=small, i=places, x=maps)
         .op("maxpool_grad", "dy i", "dx", pooled(shape, **pool)).op("lrn_grad", "dx x", "dz", lrn)
-        .op("relu_grad", "dz y", "du", {}).chain(),
+        .op("relu_grad", "dz x", "du", {}).chain(),
+    }  # fmt: skip
+
+
+def _second_towers(shape: tuple[int, ...]) -> dict[str, Chain]:
+    """Normalisation of the second half of all maps, with pooling of padded maps after it."""
+    maps, own = f32(*shape), (shape[0], shape[1] // 2, *shape[2:])
+    lrn, pool = {**attrs("lrn", alpha=0.3), "part": (1, 2)}, {"kernel": 3, "stride": 2, "pad": 1, "round": "ceil"}
+    forward = build(x=maps).op("lrn", "x", "y", lrn).layer("maxpool", "y", "z i", **pool)
+    small, places = forward.types["z"], forward.types["i"]
+    backward = build(dy=small, i=places, x=maps, y=maps).op("maxpool_grad", "dy i", "dx", pooled(own, **pool))
+    return {
+        f"lrn+maxpool padded {shape}": forward.chain(),
+        f"maxpool_grad+lrn_grad padded {shape}": backward.op("lrn_grad", "dx x", "dz", lrn)
+        .op("tanh_grad", "dz y", "du", {}).chain(),
     }  # fmt: skip
 
 
@@ -146,8 +160,11 @@ WIDE: Mapping[str, Chain] = {
     **_lrns((2, 8, 9, 7)),
     **_lrns((1, 12, 7, 5), size=9),
     **_lrns((1, 8, 5, 6), size=4),
+    **_lrns((1, 8, 3, 4), size=3, beta=0.5),
     **_lrns((2, 96, 5, 5), beta=0.6, per="mean"),
     **_lrns((1, 1, 3, 4100)),
+    **_second_towers((2, 16, 6, 7)),
+    **_second_towers((1, 6, 5, 4)),
     **_norms((6, 8, 16, 16)),
     **_norms((4, 160, 2, 3)),
     **_norms((2, 4, 96, 96)),
@@ -164,6 +181,15 @@ WIDE: Mapping[str, Chain] = {
 }
 """Chains beyond the samples; the last normalisation's rows are too long for a block's shared memory."""
 
+SELDOM = (
+    "pool-2x3x6x6", "pool-1x2x8x6", "pool-2x2x7x7", "pool-1x2x5x4", "pool-1x2x6x7", "pool-1x1x17x16", "pool-1x3x1x1",
+    "pool-1x1x2x2", "towers=2-own", "pool 256 places", "lrn-2x3x2x2", "lrn-1x6x1x3", "lrn 12x7x5", "lrn_grad 12x7x5",
+    "+maxpool 12x7x5", "lrn 8x3x4", "+maxpool 8x3x4", "+lrn_grad 8x3x4", "maxpool 8x5x6", "grad 8x5x6", "96x5x5",
+    "padded (1, 6", "batch_norm-4x3x2x5", "batch_norm-5x4", "batch_norm-6x2x3x1", "batch_norm-3x2x2x2", "6x8x16x16",
+    "4x160x2x3", "6x8x3x2", "(1, 33, 11, 12)", "of 9", "softmax_cross_entropy-1x3", "topk-3x3",
+)  # fmt: skip
+"""Parts of the names of cases that differ from others in numbers only, or that a fused one goes through as well."""
+
 
 def every() -> dict[str, tuple[Chain, dict[str, Array]]]:
     """All cases by name, with values for their leaves."""
@@ -173,6 +199,11 @@ def every() -> dict[str, tuple[Chain, dict[str, Array]]]:
             found |= {f"{chain.ops[0].kind} of {sample}": (chain, arrays) for chain, arrays in layer_ops(sample)}
     fused = {name: builder.chain() for name, builder in CHAINS.items() if name.split("+")[0] not in PRODUCTS}
     return found | {name: (chain, _values(chain)) for name, chain in {**fused, **WIDE}.items()}
+
+
+def often(name: str) -> bool:
+    """Whether a case is run by default."""
+    return not any(part in name for part in SELDOM)
 
 
 def _values(chain: Chain) -> dict[str, Array]:

@@ -23,9 +23,9 @@ def _forward(shape: tuple[int, ...]) -> Chain:
 
 def _backward(shape: tuple[int, ...], small: tuple[int, ...]) -> Chain:
     maps = f32(*shape)
-    builder = build(dy=f32(*small), i=TensorType("u8", small), x=maps, y=maps)
+    builder = build(dy=f32(*small), i=TensorType("u8", small), x=maps)
     builder = builder.op("maxpool_grad", "dy i", "dx", pooled(shape, **POOL)).op("lrn_grad", "dx x", "dz", LRN)
-    return builder.op("relu_grad", "dz y", "du", {}).chain()
+    return builder.op("relu_grad", "dz x", "du", {}).chain()
 
 
 def _unpooled(shape: tuple[int, ...], small: tuple[int, ...], **given: int) -> Chain:
@@ -65,6 +65,7 @@ CASES = {
     "dropout": (build(x=f32(4, 4096), s=STEPS).op("dropout", "x s", "y", DROPOUT).chain(), 1.0),
     "dropout of maps": (build(x=f32(4, 64, 13, 13), s=STEPS).op("dropout", "x s", "y", DROPOUT).chain(), 1.0),
     "add of three": (build(a=MAPS, b=MAPS, c=MAPS).layer("add", "a b c", "y").layer("relu", "y", "z").chain(), 1.0),
+    "tanh": (build(x=f32(3, 1111)).layer("tanh", "x", "y").chain(), 1.0),
     "concat": (build(a=MAPS, b=MAPS).layer("concat", "a b", "y").chain(), 1.0),
     # x, or dy and x, once more than a pass over them would: statistics first.
     "batch_norm": (_norm((8, 64, 28, 28)), 1.5),
@@ -72,12 +73,15 @@ CASES = {
     "batch_norm_grad": (_norm_grad((8, 64, 28, 28)), 5 / 3),
 }  # fmt: skip
 """Chains, and the passes over their operands and results that they cannot do without."""
-UNALIGNED = {"lrn+maxpool of conv1": 1.25}
-"""Where a pixel is twelve quads, the neighbours' quads begin and end within sectors, which the threads' own are in."""
+SELDOM = (
+    "lrn+maxpool of conv2", "maxpool of conv5", "its gradient", "avgpool", "global_avgpool", "its gradient too",
+    "flatten_grad", "dropout", "concat", "batch_norm of few pixels",
+)  # fmt: skip
+"""Cases of kernels that others are of, too."""
 
 
 @NEEDS_NUMBA_CUDA
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SELDOM else ()) for n in CASES])
 def test_kernels_move_little_more_than_they_must(name: str) -> None:
     from tests.cuda_kernels.checked import run_checked
 
@@ -91,6 +95,6 @@ def test_kernels_move_little_more_than_they_must(name: str) -> None:
     moved = sum(c.bytes_read + c.bytes_written for c in counts)
     assert moved <= 1.1 * passes * must
     sectors, ideal = (sum(numbers) for numbers in zip(*(c.transfers("global") for c in counts), strict=True))
-    assert sectors <= UNALIGNED.get(name, 1.1) * ideal
+    assert sectors <= 1.1 * ideal
     stores = [a for c in counts for a in c.accesses if a.space == "global" and a.opcode.startswith("st")]
     assert sum(a.transfers for a in stores) <= 1.15 * sum(a.ideal for a in stores)

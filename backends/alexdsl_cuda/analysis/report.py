@@ -54,7 +54,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Report:
-    """A kernel on a processor; sizes in bytes. ``seconds`` of work went into the PTX: none, from the cache."""
+    """A kernel on a processor; sizes in bytes. ``seconds`` of processing went into the PTX: none, from the cache."""
 
     registers: int
     stack: int
@@ -81,9 +81,9 @@ class Report:
 
 def analyse(source: str, capability: tuple[int, int], threads: int) -> Report:
     """A rendered kernel, compiled for blocks of so many threads. Raises MissingTool."""
-    began = time.perf_counter()
+    began = time.process_time()
     ptx = compile_ptx(source, capability)
-    return analyse_ptx(ptx, capability, threads, time.perf_counter() - began)
+    return analyse_ptx(ptx, capability, threads, time.process_time() - began)
 
 
 def analyse_ptx(ptx: str, capability: tuple[int, int], threads: int, seconds: float = 0.0) -> Report:

@@ -11,6 +11,7 @@ from alexdsl_cuda.gemm.geometry import Geometry, inverse
 from alexdsl_cuda.gemm.sums import ADDERS, LANES, add_splits, map_sums
 from alexdsl_cuda.gemm.tile import Tile, shared_constants
 from alexdsl_cuda.gemm.tiles import Product
+from alexdsl_cuda.gemm.warps import WarpTile
 
 Constants: TypeAlias = Mapping[str, int | float | bool | Scalar]
 
@@ -37,7 +38,7 @@ class Plan:
 
     steps: Sequence[Step]
     workspace: int
-    tile: Tile
+    tile: Tile | WarpTile
     splits: int
     executed: int
     """Multiply-adds of the product's blocks, padding included."""
@@ -89,12 +90,12 @@ def planned(
 ) -> Plan:  # fmt: skip
     """The product's call; if its depth is split, the parts go to the workspace, and a second call adds them."""
     if splits == 1:
-        needed = _needed(function, {**constants, "BIAS": result.bias, "EPILOGUE": result.epilogue})
-        return Plan((Step(function, args, grid, tile.threads, needed),), 0, tile, splits, executed)
-    needed = _needed(function, {**constants, "BIAS": False, "EPILOGUE": SAME})
+        constants = needed(function, {**constants, "BIAS": result.bias, "EPILOGUE": result.epilogue})
+        return Plan((Step(function, args, grid, tile.threads, constants),), 0, tile, splits, executed)
+    constants = needed(function, {**constants, "BIAS": False, "EPILOGUE": SAME})
     to_parts = tuple("workspace" if role in ("other", result.role) else role for role in args)
-    parts = Step(function, to_parts, grid, tile.threads, needed)
-    return Plan((parts, _adding(result, 0, splits)), splits * result.count, tile, splits, executed)
+    parts = Step(function, to_parts, grid, tile.threads, constants)
+    return Plan((parts, adding(result, 0, splits)), splits * result.count, tile, splits, executed)
 
 
 def with_bias(plan: Plan, g: Geometry) -> Plan:
@@ -102,11 +103,12 @@ def with_bias(plan: Plan, g: Geometry) -> Plan:
     runs, first = -(-g.pixels // RUN), plan.workspace
     constants = {"FIRST": first, "PIXELS": g.pixels, "MAPS": g.maps, "RUN": RUN, "LANES": LANES, "ADDERS": ADDERS}
     sums = Step(map_sums, ("dy", "workspace"), (runs, -(-g.maps // LANES), 1), ADDERS, constants)
-    add = _adding(Result("db", g.maps, g.maps), first, runs)
+    add = adding(Result("db", g.maps, g.maps), first, runs)
     return replace(plan, steps=(*plan.steps, sums, add), workspace=first + runs * g.maps)
 
 
-def _adding(result: Result, first: int, parts: int) -> Step:
+def adding(result: Result, first: int, parts: int) -> Step:
+    """The call that adds so many parts of a result, which lie in the workspace from ``first`` on."""
     constants: Constants = {
         "FIRST": first, "SPLITS": parts, "COUNT": result.count, "CHANNELS": result.channels, "BIAS": result.bias,
         "EPILOGUE": result.epilogue,
@@ -116,7 +118,7 @@ def _adding(result: Result, first: int, parts: int) -> Step:
     return Step(add_splits, args, (-(-result.count // ADDERS), 1, 1), ADDERS, constants)
 
 
-def _needed(function: KernelFunction, constants: Constants) -> Constants:
+def needed(function: KernelFunction, constants: Constants) -> Constants:
     """Of all constants those that the kernel and its helpers declare."""
     declared = {*function.constants, *(c for helper in function.helpers for c in helper.constants)}
     return {name: value for name, value in constants.items() if name in declared}

@@ -6,7 +6,7 @@ A linear layer is the convolution of images of one pixel by windows of one pixel
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, uint32
+from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, refetch, uint32
 from alexdsl_cuda.gemm.pieces import corner, fetch_lines, finish, line_starts, put_lines, row_of, tap_of
 
 
@@ -30,7 +30,7 @@ def window_starts(
 def fetch_windows(
     a, x: F1, start, top, left, k, part, *, HEIGHT: int, WIDTH: int, CHANNELS: int, INPUTS: int, TOTAL: int, KH: int,
     KW: int, DH: int, DW: int, INSIDE: bool, A_SIZE: int, A_SLOTS: int, A_PIECES: int, A_RUNS: int, A_RUN: int,
-    WHOLE: bool,
+    A_FULL: bool, WHOLE: bool,
 ) -> None:  # fmt: skip
     """Strips of windows. A slab that lies within a tap is one run; otherwise each piece finds its own tap."""
     for j in range(A_RUNS):
@@ -41,9 +41,12 @@ def fetch_windows(
         c = int32(at - tap * INPUTS + (part if WHOLE else 0))
         ahead = int32((y * WIDTH + x0) * CHANNELS + c)
         for i in range(A_SLOTS):
-            iy, ix = int32(top[i] + y), int32(left[i] + x0)
-            inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH and (WHOLE or at < TOTAL))
-            fetch(a, i * A_PIECES + j, x, int32(start[i] + ahead), inside, A_SIZE, 8, A_RUN)
+            if INSIDE:
+                refetch(a, i * A_PIECES + j, x, int32(start[i] + ahead), A_FULL or top[i] >= 0, A_SIZE, 8, A_RUN)
+            else:
+                iy, ix = int32(top[i] + y), int32(left[i] + x0)
+                inside = 0 <= iy < HEIGHT and 0 <= ix < WIDTH and (WHOLE or at < TOTAL)
+                fetch(a, i * A_PIECES + j, x, int32(start[i] + ahead), inside, A_SIZE, 8, A_RUN)
 
 
 @kernel
@@ -73,11 +76,14 @@ def forward(
     a_put = int32(a_part * A_PITCH + t // A_LANES)
     b_put = int32(A_SLAB + b_part * B_PITCH + t // B_LANES)
     window_starts(start, top, left, t, first_row, int32(group * INPUTS))
+    first_filter = int32(group * OUT_COLUMNS * TOTAL)
     line_starts(
-        filters, t, first_column, OUT_COLUMNS, TOTAL, int32(group * OUT_COLUMNS * TOTAL), B_LANES, B_LINES, B_SLOTS
-    )
+        filters, t, first_column, OUT_COLUMNS, COLUMNS, TOTAL, first_filter, B_LANES, B_LINES, B_SLOTS
+    )  # fmt: skip
 
     clear(sums, SUMS)
+    clear(a, A_REGISTERS)
+    clear(b, B_REGISTERS)
     stage = int32(0)
     k = int32(split * SPLIT)
     end = int32(min(k + SPLIT, TOTAL))

@@ -58,12 +58,17 @@ class Geometry:
     @property
     def inside(self) -> bool:
         """Whether no window reaches over the image's edge."""
-        return all(a.before == 0 and a.unread >= 0 for a in (self.rows, self.columns))
+        return all(a.before == 0 and a.unread >= a.after for a in (self.rows, self.columns))
 
     @property
     def same(self) -> bool:
         """Whether the output has the input's pixels."""
         return all(a.stride == 1 and a.size == a.out for a in (self.rows, self.columns))
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether a window is the pixel that it makes."""
+        return self.taps == 1 and self.same
 
     @property
     def phases(self) -> int:

@@ -15,6 +15,7 @@ from alexdsl_cuda.gemm.names import (
     put_columns,
     put_quad,
     quotient,
+    refetch,
     shift,
     store_quad,
     uint32,
@@ -49,21 +50,21 @@ def row_of(tap, *, KW_INVERSE: int):
 
 
 @kernel
-def line_starts(starts, t, first, lines, pitch, base, LANES: int, LINES: int, SLOTS: int) -> None:
-    """Where each of a thread's lines begins in memory; -1 beyond the last."""
+def line_starts(starts, t, first, lines, width, pitch, base, LANES: int, LINES: int, SLOTS: int) -> None:
+    """Where each of a thread's lines begins in memory; -1 beyond the tile or the last line."""
     for i in range(SLOTS):
-        line = int32(first + t // LANES + i * LINES)
-        starts[i] = int32(base + line * pitch) if line < lines else int32(-1)
+        row = int32(t // LANES + i * LINES)
+        starts[i] = int32(base + (first + row) * pitch) if row < width and first + row < lines else int32(-1)
 
 
 @kernel
 def fetch_lines(
     b, array: F1, starts, k, part, total, SIZE: int, SLOTS: int, PIECES: int, EVEN: bool, FULL: bool
 ) -> None:
-    """Strips of lines that lie along the depth."""
+    """Strips of lines that lie along the depth. What is beyond the last line is not stored, whatever it is."""
     for i in range(SLOTS):
         if EVEN:
-            fetch(b, i * PIECES, array, int32(starts[i] + k + part), FULL or starts[i] >= 0, SIZE, 8, PIECES)
+            refetch(b, i * PIECES, array, int32(starts[i] + part + k), FULL or starts[i] >= 0, SIZE, 8, PIECES)
         else:
             for j in range(PIECES):
                 at = int32(k + part + 8 * j)
@@ -75,16 +76,16 @@ def put_rows(tile, at, stage, registers, SIZE: int, LINES: int, SLOTS: int, PITC
     """The fetched pieces of the slab's rows, along rows of shared memory."""
     for i in range(SLOTS):
         if SIZE == 4:
-            put_quad(tile, int32(at + i * LINES * PITCH), stage, registers, i)
+            put_quad(tile, at, stage, int32(i * LINES * PITCH), registers, i)
         else:
-            put_columns(tile, int32(at + i * LINES * PITCH), stage, registers, i, 1, 1, 1, PITCH)
+            put_columns(tile, at, stage, int32(i * LINES * PITCH), registers, i, 1, 1, 1, PITCH)
 
 
 @kernel
 def put_lines(tile, at, stage, registers, SIZE: int, LINES: int, SLOTS: int, PIECES: int, PITCH: int) -> None:
     """The fetched strips, each down a column of shared memory."""
     for i in range(SLOTS):
-        put_columns(tile, int32(at + i * LINES), stage, registers, i * PIECES, SIZE, 8, PIECES, PITCH)
+        put_columns(tile, at, stage, int32(i * LINES), registers, i * PIECES, SIZE, 8, PIECES, PITCH)
 
 
 @kernel

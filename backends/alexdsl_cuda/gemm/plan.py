@@ -30,7 +30,7 @@ def plan_forward(
     whole, even = g.inputs % tile.depth == 0, g.window % tile.depth == 0
     constants = {
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.maps, "OUT_SIZE": 4 if g.outputs % 4 == 0 else 1,
-        "INSIDE": g.inside and even and g.pixels % tile.rows == 0 and a.slots * a.lines == tile.rows,
+        "INSIDE": g.inside and even, "A_FULL": g.pixels % tile.rows == 0 and a.slots * a.lines == tile.rows,
         "A_RUNS": 1 if whole else a.pieces, "A_RUN": a.pieces if whole else 1,
         **tap_constants(g.inputs, g.taps, tile.depth),
         "B_EVEN": even, "B_FULL": g.outputs % tile.columns == 0 and b.slots * b.lines == tile.columns,
@@ -53,12 +53,15 @@ def plan_input_grad(g: Geometry, epilogue: Scalar = SAME, tile: Tile | None = No
     )
     tile, splits = _chosen(product, tile, splits)
     a, b = product.operands(tile)
-    whole = g.outputs % tile.depth == 0
+    before = -g.outputs % tile.depth if g.pointwise and deep else 0
     constants = {
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.channels, "OUT_SIZE": 4 if wide else 1,
+        **tap_constants(g.outputs + before, g.taps, tile.depth), "BEFORE": before, "POINTWISE": g.pointwise,
+    }  # fmt: skip
+    whole = bool(constants["WHOLE"])
+    constants |= {
         "A_RUNS": 1 if whole else a.pieces, "A_RUN": a.pieces if whole else 1,
-        **tap_constants(g.outputs, g.taps, tile.depth),
-        "B_FULL": whole and g.inputs % tile.columns == 0 and b.slots * b.lines == tile.depth,
+        "B_WHOLE": whole and b.slots * b.lines == tile.depth, "B_HOP": b.lines * g.taps * g.inputs,
     }  # fmt: skip
     result = Result("dx", g.images * g.rows.size * g.columns.size * g.channels, g.channels, epilogue=epilogue)
     args = ("weight", "dy", "other", "dx")
@@ -81,10 +84,11 @@ def _weight_grad(g: Geometry, tile: Tile | None, splits: int | None) -> Plan:
     tile, splits = _chosen(product, tile, splits)
     a, b = product.operands(tile)
     even = g.pixels % tile.depth == 0
+    fits = even and b.slots * b.lines == tile.depth
     constants = {
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.window, "OUT_SIZE": 4 if g.window % 4 == 0 else 1,
-        "A_FULL": even and g.outputs % tile.rows == 0 and a.slots * a.lines == tile.depth,
-        "INSIDE": even and g.inside and g.window % tile.columns == 0 and b.slots * b.lines == tile.depth,
+        "A_WHOLE": even and a.slots * a.lines == tile.depth, "A_HOP": a.lines * g.maps, "EVEN": even,
+        "INSIDE": g.inside and fits, "B_WHOLE": g.pointwise and fits, "B_HOP": b.lines * g.channels,
     }  # fmt: skip
     result = Result("dw", g.maps * g.window, g.window)
     grid = grid_of(product, tile, splits)

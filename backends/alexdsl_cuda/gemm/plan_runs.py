@@ -28,6 +28,8 @@ def plan_forward_runs(g: Geometry, bias: bool, epilogue: Scalar, tile: Tile | No
         return None
     product = Product(g.pixels, g.maps, g.window, 1, Side("run", True, 9), Side("width", True, 4), splits=False)
     if tile is None:
+        if not any(product.fits(one) for one in shapes(depth)):
+            return None
         tile, _ = choose(product, shapes(depth))
     slabs = g.window // depth
     constants = {

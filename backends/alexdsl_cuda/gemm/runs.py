@@ -45,14 +45,14 @@ def fetch_runs(
         skip[i] = int32((3 - over) * A_PITCH)
         # Every run needs all quads but the last.
         needed = lane < A_LANES - 1 or over > 4 * (A_LANES - 1) - DEPTH
-        refetch(a, i, x, int32((at & -4) + 4 * lane), needed)
+        refetch(a, i, x, int32((at & -4) + 4 * lane), needed, 4, 4, 1)
 
 
 @kernel
 def put_runs(tile, at, stage, a, skip, *, A_LINES: int, A_SLOTS: int, A_PITCH: int) -> None:
     """The fetched quads, each down a column of shared memory, so that every run begins in row 3."""
     for i in range(A_SLOTS):
-        put_columns(tile, int32(at + skip[i] + i * A_LINES), stage, a, i, 4, 4, 1, A_PITCH)
+        put_columns(tile, int32(at + skip[i]), stage, int32(i * A_LINES), a, i, 4, 4, 1, A_PITCH)
 
 
 @kernel

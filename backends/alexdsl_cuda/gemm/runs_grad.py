@@ -49,7 +49,7 @@ def fetch_rows(
         over = int32(at & 3)
         ahead = int32(piece % SEGMENT_QUADS * 4)
         skip[i] = over
-        refetch(b, i, x, int32((at & -4) + ahead), ahead < over + NEEDED)
+        refetch(b, i, x, int32((at & -4) + ahead), ahead < over + NEEDED, 4, 4, 1)
 
 
 @kernel
@@ -62,7 +62,7 @@ def put_segments(
         piece = uint32(t + i * THREADS)
         ky, q = uint32(piece // SEGMENT_QUADS), uint32(piece % SEGMENT_QUADS)
         if ky < WINDOW_ROWS:
-            put_columns(tile, int32(A_SLAB + ky * SEGMENT + 4 + q * 4 - skip[i]), stage, b, i, 4, 4, 1, 1)
+            put_columns(tile, int32(A_SLAB + ky * SEGMENT + 4 + q * 4 - skip[i]), stage, 0, b, i, 4, 4, 1, 1)
 
 
 @kernel

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, quotient, uint32
+from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, quotient, refetch, uint32
 from alexdsl_cuda.gemm.pieces import corner, finish, put_rows
 
 
 @kernel
 def fetch_maps(
-    a, dy: F1, start, k, end, line, *, MAPS: int, DEPTH: int, A_SIZE: int, A_LINES: int, A_SLOTS: int, A_FULL: bool
-) -> None:
-    """Rows of output pixels: their maps. ``start`` is -1 where a thread's maps are beyond the last."""
-    for i in range(A_SLOTS):
-        row = int32(line + i * A_LINES)
-        pixel = int32(k + row)
-        inside = A_FULL or (start >= 0 and row < DEPTH and pixel < end)
-        fetch(a, i, dy, int32(start + pixel * MAPS), inside, A_SIZE, 1, 1)
+    a, dy: F1, start, k, end, line, *, MAPS: int, DEPTH: int, A_SIZE: int, A_LINES: int, A_SLOTS: int, A_HOP: int,
+    A_WHOLE: bool, EVEN: bool,
+) -> None:  # fmt: skip
+    """Rows of output pixels: their maps."""
+    if A_WHOLE:
+        fetch(a, 0, dy, int32(start + (k + line) * MAPS), True, A_SIZE, A_HOP, A_SLOTS)
+    else:
+        for i in range(A_SLOTS):
+            row = int32(line + i * A_LINES)
+            pixel = int32(k + row)
+            if EVEN:
+                refetch(a, i, dy, int32(start + pixel * MAPS), row < DEPTH, A_SIZE, 1, 1)
+            else:
+                fetch(a, i, dy, int32(start + pixel * MAPS), row < DEPTH and pixel < end, A_SIZE, 1, 1)
 
 
 @kernel
 def fetch_window_rows(
     b, x: F1, start, y, x0, k, end, line, *, OUT_H: int, OUT_W: int, OUT_H_INVERSE: int, OUT_W_INVERSE: int,
     HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int, SW: int, DEPTH: int, B_SIZE: int, B_LINES: int, B_SLOTS: int,
-    INSIDE: bool, SAME: bool,
+    B_HOP: int, B_WHOLE: bool, INSIDE: bool, SAME: bool,
 ) -> None:  # fmt: skip
     """Rows of windows: what a thread's tap and channels meet at output pixels k, k + 1, ..."""
-    for i in range(B_SLOTS):
-        row = int32(line + i * B_LINES)
-        pixel = uint32(k + row)
-        down = quotient(pixel, OUT_W_INVERSE)
-        image = quotient(down, OUT_H_INVERSE)
-        ox, oy = int32(pixel - down * OUT_W), int32(down - image * OUT_H)
-        iy, ix = int32(oy * SH + y), int32(ox * SW + x0)
-        inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH and row < DEPTH and pixel < end)
-        # Where output and input have the same pixels, a pixel's number is its place.
-        place = pixel if SAME else uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
-        fetch(b, i, x, int32(start + place * CHANNELS), inside, B_SIZE, 1, 1)
+    if B_WHOLE:
+        fetch(b, 0, x, int32(start + (k + line) * CHANNELS), True, B_SIZE, B_HOP, B_SLOTS)
+    else:
+        for i in range(B_SLOTS):
+            row = int32(line + i * B_LINES)
+            pixel = uint32(k + row)
+            down = quotient(pixel, OUT_W_INVERSE)
+            image = quotient(down, OUT_H_INVERSE)
+            ox, oy = int32(pixel - down * OUT_W), int32(down - image * OUT_H)
+            iy, ix = int32(oy * SH + y), int32(ox * SW + x0)
+            inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH and row < DEPTH and pixel < end)
+            # Where output and input have the same pixels, a pixel's number is its place.
+            place = pixel if SAME else uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
+            fetch(b, i, x, int32(start + place * CHANNELS), inside, B_SIZE, 1, 1)
 
 
 @kernel
@@ -62,16 +71,14 @@ def weight_grad(
     a_line, b_line = int32(t // A_LANES), int32(t // B_LANES)
     a_put = int32(a_line * A_PITCH + a_part)
     b_put = int32(A_SLAB + b_line * B_PITCH + b_part)
-    maps = int32(group * OUT_ROWS + first_row + a_part)
-    if first_row + a_part >= OUT_ROWS:
-        maps = int32(-1)
-    place = uint32(first_column + b_part)
+    # What is fetched again for lines beyond the last is not stored.
+    maps = int32(group * OUT_ROWS + min(first_row + a_part, int32(OUT_ROWS - A_SIZE)))
+    place = uint32(min(first_column + b_part, int32(OUT_COLUMNS - B_SIZE)))
     y, x0 = int32(place // (INPUTS * KW) * DH - TOP), int32(place // INPUTS % KW * DW - LEFT)
     start = int32((y * WIDTH + x0) * CHANNELS + group * INPUTS + place % INPUTS)
-    if place >= OUT_COLUMNS:
-        y = int32(-(1 << 30))
 
     clear(sums, SUMS)
+    clear(a, A_REGISTERS)
     stage = int32(0)
     k = int32(split * SPLIT)
     end = int32(min(k + SPLIT, TOTAL))

@@ -14,13 +14,15 @@ from alexdsl_cuda.dialect import CUDA
 from alexdsl_cuda.lrn.pixels import lrn, lrn_grad
 from alexdsl_cuda.lrn.pooled import lrn_maxpool, maxpool_grad_lrn_grad
 from alexdsl_cuda.maxpool import indexed, inside, maxpool, places_size, pool_constants
-from alexdsl_cuda.offer import THREADS, Args, Call, Constants, Offer, extras, scalars, tail, with_extra
+from alexdsl_cuda.offer import Args, Call, Constants, Offer, extras, scalars, tail, with_extra
 from alexdsl_cuda.quads import flat, size_of, whole_warps
 
-MOST_THREADS = 512
+LEAST_THREADS, MOST_THREADS = 256, 512
 """Of a block that has whole pixels: more would have too few registers each."""
 SHARED = 48 * 1024
 """Bytes of shared memory that a block may have without asking."""
+PIXEL, WINDOW = 1, 4
+"""What a thread has to do for a pixel of x, and for a window of pixels, to each other."""
 REPEATED = 0.08
 """The part of an image's rows that may be normalised twice, by blocks above and below."""
 
@@ -73,19 +75,20 @@ class Lrn(Offer):
         rows, columns = pool_axes(x.shape, op.attrs["steps"][1]["attrs"])
         own = results[0].shape[1]
         size = self._size(op, x, (), results)
-        row = 4 * rows.kernel * columns.size
-        chunks = [c for c in range(size, own + 1, size) if own % c == 0 and c * row <= SHARED]
-        if not chunks:
+        # Numbers of a channel: its rows, and room for what a window reaches over their left edge.
+        numbers = rows.kernel * columns.size + columns.before
+        most = min(own, SHARED // (4 * numbers), MOST_THREADS * size)
+        chunk = max((c for c in range(size, most + 1, size) if own % c == 0), default=0)
+        if not chunk:
             return {}
-        chunk = max(chunks)
         parts = chunk // size
         overlap = max(0, rows.kernel - rows.stride)
         bands = min(rows.out, 1 + int(REPEATED * rows.size / overlap)) if overlap else rows.out
         high = -(-rows.out // bands)
-        block = min(THREADS, whole_warps(rows.stride * columns.size * parts))
+        rounds = {rows.stride * columns.size: PIXEL, columns.out: WINDOW}
         return {
-            "CHUNK": chunk, "PARTS": parts, "ROWS": high, "BANDS": -(-rows.out // high), "BLOCK": block,
-            "SHARED": rows.kernel * columns.size * chunk,
+            "CHUNK": chunk, "PARTS": parts, "ROWS": high, "BANDS": -(-rows.out // high),
+            "BLOCK": threads_of_block(parts, rounds), "SHARED": -(-numbers * chunk // 4),
         }  # fmt: skip
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
@@ -99,21 +102,24 @@ class Lrn(Offer):
             return self._pooled(op, x, results, constants, size)
         pooled = members[0] == "maxpool_grad"
         epilogue = tail(op, self.registry, 2 if pooled else 1)
+        own, rest = (names[:3], names[3:]) if pooled else (names[:2], names[2:])
+        other = rest[0] if rest else made[0]
         attrs, parts = _attrs(op), x.shape[1] // size
-        block = parts * max(1, THREADS // parts)
+        after = attrs["size"] - 1 - attrs["size"] // 2
+        pixels, width = x.elements // x.shape[1], x.shape[3]
+        block = threads_of_block(parts, {width if pooled else pixels: PIXEL})
         constants = {
-            **constants, "EPILOGUE": with_extra(epilogue), "BLOCK": block, "SHARED": size * block,
-            "FACTOR": 2 * _alpha(attrs) * float(attrs["beta"]),
+            **constants, "EPILOGUE": with_extra(epilogue), "PARTS": parts, "BLOCK": block,
+            "SHARED": -(-size * block // 4), "AFTER": after, "AHEAD": -(-after // size) * size,
+            "SAME": other == own[-1], "FACTOR": 2 * _alpha(attrs) * float(attrs["beta"]),
         }  # fmt: skip
-        own = names[: 3 if pooled else 2]
-        pixels = x.elements // x.shape[1]
-        args: Args = (*own, names[-1] if len(epilogue.args) == 2 else made[0], *made, pixels)
-        grid = (-(-pixels * parts // block), 1, 1)
+        args: Args = (*own, other, *made)
         if not pooled:
-            return [Call(lrn_grad, args, grid, constants, (block, 1, 1))]
-        window = _window(x, op.attrs["steps"][0]["attrs"])
+            return [Call(lrn_grad, (*args, pixels), (-(-pixels * parts // block), 1, 1), constants, (block, 1, 1))]
+        across = -(-width * parts // block)
+        constants = {**constants, **_window(x, op.attrs["steps"][0]["attrs"]), "ACROSS": across}
         function = indexed(maxpool_grad_lrn_grad, operands[1], size)
-        return [Call(function, args, grid, {**constants, **window}, (block, 1, 1))]
+        return [Call(function, args, (x.shape[0] * across, x.shape[2], 1), constants, (block, 1, 1))]
 
     def _pooled(self, op: Op, x: TensorType, results: Types, constants: Constants, size: int) -> Sequence[Call]:
         """``lrn+maxpool`` in one call; in two where a block cannot hold the rows between them."""
@@ -131,6 +137,20 @@ class Lrn(Offer):
             flat(lrn, (*names, "workspace"), normal // size, constants),
             flat(indexed(maxpool, results[1], size), ("workspace", *made), results[0].elements // size, pool),
         ]
+
+
+def threads_of_block(parts: int, rounds: Mapping[int, int]) -> int:
+    """The threads of a block of whole pixels, ``parts`` threads each, that leaves fewest idle.
+
+    ``rounds`` has what a block works through, so many pixels each time, and a thread's instructions for one.
+    """
+
+    def cost(pixels: int) -> int:
+        """Instructions of a block's warps."""
+        return whole_warps(parts * pixels) * sum(-(-count // pixels) * each for count, each in rounds.items())
+
+    few = min(-(-LEAST_THREADS // parts), max(rounds))
+    return parts * min(range(few, max(few, MOST_THREADS // parts) + 1), key=cost)
 
 
 def _input(op: Op, operands: Types) -> TensorType:
@@ -155,8 +175,6 @@ def _window(maps: TensorType, attrs: Attrs) -> dict[str, int]:
 
 
 def power(beta: float) -> Scalar:
-    """r ** beta of r = 1 / s, by square roots where they do."""
-    roots = {0.5: "math.sqrt(r)", 0.75: "root * math.sqrt(root)", 1.0: "r"}
-    if beta in roots:
-        return Scalar(("r",), ("root = math.sqrt(r)",) if beta == 0.75 else (), roots[beta])
-    return Scalar(("r",), (), f"math.exp({CUDA.number(beta)} * math.log(r))")
+    """(r r) ** beta of r = 1 / sqrt(s), by square roots where they do."""
+    roots = {0.5: "r", 0.75: "r * root(r)", 1.0: "r * r"}
+    return Scalar(("r",), (), roots.get(beta, f"math.exp({CUDA.number(2 * beta)} * math.log(r))"))
