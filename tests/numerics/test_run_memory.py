@@ -34,7 +34,9 @@ print(json.dumps({"plan": plan, "held": held, "grown": grown, "first": sum(train
 
 
 def test_the_arenas_are_the_plan_and_the_process_grows_by_no_more() -> None:
-    out = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout
+    # The first process may compile kernels, which for a while takes more memory than the program.
+    for _ in range(2):
+        out = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout
     found = json.loads(out)
     assert found["held"] == found["plan"]
     # The small program's arenas were freed, so at most they are already counted in the peak before.
