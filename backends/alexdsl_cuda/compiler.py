@@ -19,7 +19,8 @@ MISSING = "kernels for GPUs are compiled by numba-cuda, which is not installed: 
 
 
 def cache_folder() -> Path:
-    """The folder of kernels for GPUs; they depend on Python, numba-cuda, NVIDIA's compilers and our intrinsics."""
+    """The folder of kernels for GPUs; they depend on Python, numba-cuda, NVIDIA's compilers, our
+    intrinsics and how the compiler is called."""
     return store.cache_folder(_facts())
 
 
@@ -31,7 +32,8 @@ def _facts() -> Sequence[str]:
             found.append(version(package))
         except PackageNotFoundError:
             found.append("none")
-    return ("cuda", platform.python_version(), *found, Path(__file__).with_name("intrinsics.py").read_text())
+    ours = (Path(__file__).with_name(name).read_text() for name in ("compiler.py", "intrinsics.py"))
+    return ("cuda", platform.python_version(), *found, *ours)
 
 
 def compile_ptx(source: str, capability: tuple[int, int]) -> str:
