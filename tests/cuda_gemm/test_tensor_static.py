@@ -10,7 +10,7 @@ from alexdsl_cuda.dialect import CUDA
 from alexdsl_cuda.gemm.calls import Plan
 from alexdsl_cuda.gemm.plan_tensor import plan_tensor_forward, plan_tensor_input_grad, plan_tensor_weight_grad
 from cuda_gemm.cases import RELU
-from cuda_gemm.test_static import PLANS, geometry
+from cuda_gemm.test_product_code import PLANS, geometry
 
 from alexdsl.ir.kernels import render
 
