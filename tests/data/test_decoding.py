@@ -51,6 +51,23 @@ def test_sixteen_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(saved(Image.fromarray(wide), tmp_path / "w.png")), GRAY[:, :, None])
 
 
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_jpeg_is_what_pillow_reads(tmp_path: Path, subsampling: str) -> None:
+    path = saved(Image.fromarray(RGB), tmp_path / "a.jpg", quality=80, subsampling=subsampling)
+    with Image.open(path) as image:
+        np.testing.assert_allclose(decode(path).astype(int), np.asarray(image).astype(int), atol=1)
+    gray = saved(Image.fromarray(GRAY), tmp_path / "g.jpg")
+    with Image.open(gray) as image:
+        np.testing.assert_allclose(decode(gray)[:, :, 0].astype(int), np.asarray(image).astype(int), atol=1)
+
+
+def test_jpeg_of_more_pixels_than_pillow_allows_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(Image.fromarray(RGB), tmp_path / "bomb.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RGB.size // 3 // 4)
+    with pytest.raises(DataError, match=r"bomb\.jpg cannot be read as an image: .*decompression bomb"):
+        decode(path)
+
+
 def test_cmyk_jpeg(tmp_path: Path) -> None:
     flat = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # no cyan, all magenta and yellow: red
     pixels = decode(saved(flat, tmp_path / "c.jpg", quality=95))
