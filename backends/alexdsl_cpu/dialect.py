@@ -74,6 +74,11 @@ def store_some(array: Any, at: int, value: Any, count: int) -> None:
     raise NotImplementedError("vectors exist in compiled kernels only")
 
 
+def total(value: Any) -> float:
+    """The sum of a vector's numbers."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
 LANES = 16
 """Numbers of a vector."""
 N, T = ord("N"), ord("T")
@@ -90,7 +95,7 @@ import numpy as np
 from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm
-from alexdsl_cpu.vectors import LANES, fill, load, load_some, store, store_some
+from alexdsl_cpu.vectors import LANES, fill, load, load_some, store, store_some, total
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {

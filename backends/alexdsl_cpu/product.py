@@ -20,6 +20,10 @@ def product(a, ai, ak, b, bk, c, ci, rows, columns, depth, add, *, ROWS, WIDE, B
             BLOCK(a, i * ai, ai, 0, ak, b, j, bk, c, i * ci + j, ci, 1, depth, add)
 
 
+COLUMNS = {1: 8, 2: 8, 3: 7, 4: 6, 5: 5, 6: 4}
+"""Columns of a block of ``dots`` by its rows."""
+
+
 def block(rows: int, vectors: int) -> Scalar:
     """``product``'s BLOCK: the sums of ``rows`` rows of ``vectors`` vectors.
 
@@ -39,6 +43,26 @@ def block(rows: int, vectors: int) -> Scalar:
     lines += [f"store(c, c{i} + {LANES * j}, s{i}_{j})" for i in range(rows) for j in columns]
     args = ("a", "at", "ai", "ar", "ak", "b", "bt", "bk", "c", "ct", "ci", "runs", "depth", "add")
     return Scalar(args, lines, "None")
+
+
+def dots(rows: int, columns: int) -> Scalar:
+    """Sums of products of ``rows`` rows of a with ``columns`` rows of b, both contiguous: c[i, j] = sum of a[i, k]
+    b[j, k], or c plus it. A sum is a vector along k until the end, so that nothing is brought together first."""
+    places = [(i, j) for i in range(rows) for j in range(columns)]
+    lines = [f"s{i}_{j} = fill(f32(0.0))" for i, j in places]
+    for head, read in (
+        ("for k in range(0, depth // LANES * LANES, LANES):", "load({}, {} + k)"),
+        ("if depth % LANES:", "load_some({}, {} + depth // LANES * LANES, depth % LANES)"),
+    ):
+        lines.append(head)
+        lines += [f"    a{i} = {read.format('a', f'at + {i} * ai')}" for i in range(rows)]
+        for j in range(columns):
+            lines.append(f"    x = {read.format('b', f'bt + {j} * bj')}")
+            lines += [f"    s{i}_{j} = s{i}_{j} + a{i} * x" for i in range(rows)]
+    for i, j in places:
+        place = f"c[np.uint64(ct + {i} * ci + {j})]"
+        lines.append(f"{place} = total(s{i}_{j}) + ({place} if add else f32(0.0))")
+    return Scalar(("a", "at", "ai", "b", "bt", "bj", "c", "ct", "ci", "depth", "add"), lines, "None")
 
 
 def vectors_for(columns: int) -> int:

@@ -1,4 +1,4 @@
-"""A vector of 16 float32 numbers for compiled kernels: loads, stores, sums, differences and products.
+"""A vector of 16 float32 numbers for compiled kernels: loads, stores, sums, differences, products, its total.
 
 Numba's own loops become vectors only where the compiler can prove that they may; what keeps sums in registers, or many
 pixels at once, is written with these instead. LLVM cuts a vector into as many registers as the processor needs.
@@ -121,6 +121,18 @@ def store_some(_typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any
         return context.get_dummy_value()
 
     return types.void(array, at, value, count), codegen
+
+
+@intrinsic
+def total(_typing: Any, value: Any) -> Any:
+    """The sum of a vector's 16 numbers, by halves."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = ir.FloatType()
+        function = _function(builder, f"llvm.vector.reduce.fadd.v{LANES}f32", number, [number, _VECTOR])
+        return builder.call(function, [ir.Constant(number, 0.0), args[0]], fastmath=FLAGS)
+
+    return types.float32(value), codegen
 
 
 def _arithmetic(symbol: Any, instruction: str) -> None:

@@ -119,11 +119,18 @@ def test_epilogues_of_every_strategy(strategy: str) -> None:
         chain.check(only(strategy), values(chain), WINOGRAD)
 
 
-@pytest.mark.parametrize("strategy", ["blas", "registers"])
+@pytest.mark.parametrize("strategy", ["blas", "registers", "dots"])
 @pytest.mark.parametrize("sizes", [(8, 96, 16), (7, 65, 40), (33, 131, 64), (130, 1000, 24)])
 def test_every_strategy_of_a_linear_layer_is_the_reference(sizes: tuple[int, int, int], strategy: str) -> None:
     images, inputs, units = sizes
     check_layer(Sample("linear", {"units": units}, ((images, inputs),)), strategy)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2500, 13), (2, 15, 9), (3, 1040, 33), (6, 40, 4), (25, 17, 31)])
+def test_dots_of_few_images_of_odd_rows_and_of_long_ones(sizes: tuple[int, int, int]) -> None:
+    images, inputs, units = sizes
+    for options in ({}, {"bias": "none"}):
+        check_layer(Sample("linear", {"units": units, **options}, ((images, inputs),)), "dots")
 
 
 def test_alexnets_errors() -> None:
@@ -144,6 +151,7 @@ def test_the_costs_choose_for_alexnet() -> None:
     assert all(strategy.startswith("winograd") for layer in ("conv3", "conv4", "conv5") for strategy in layers[layer])
     assert chosen["fc6 linear_input_grad"] == "registers"
     assert chosen["fc6 linear"] == "blas"
+    assert {cheapest(g) for n, g in products_of("specs/alexnet.net", 1) if n.endswith(" linear")} == {"dots"}
 
 
 def test_few_channels_are_not_worth_a_transform() -> None:

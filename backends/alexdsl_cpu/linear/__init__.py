@@ -1,0 +1,37 @@
+"""Fully connected layers on the CPU: their strategies, and the choice between them by their costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alexdsl.ir.backend import Strategy
+from alexdsl.ir.graph import Op
+from alexdsl.ir.protocol import OpKind, Types
+from alexdsl_cpu.linear import blas, dots, registers
+from alexdsl_cpu.linear.sizes import sizes_of
+from alexdsl_cpu.offer import Call, Offer, extras, scalars
+
+
+class Linear(Offer):
+    """``linear`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
+
+    heads = ("linear", "linear_input_grad", "linear_weight_grad")
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        # A gradient of maps leaves in rows while what follows wants channels last: only flat values take an epilogue.
+        return not keeps and chain[0].name == "linear" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        return [""] * len(operands), [""] * len(results)
+
+    def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
+        sizes = sizes_of(op, operands, results)
+        return (*blas.strategies(sizes), *dots.strategies(sizes), *registers.strategies(sizes))
+
+    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
+        sizes = sizes_of(op, operands, results)
+        if op.attrs["strategy"] == dots.NAME:
+            return dots.calls(op, sizes, self.registry)
+        if op.attrs["strategy"] == registers.NAME:
+            return registers.calls(op, sizes, self.registry)
+        return blas.calls(op, sizes, self.registry)

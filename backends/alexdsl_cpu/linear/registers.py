@@ -1,0 +1,127 @@
+"""Linear layers' gradients by products made in registers: columns are brought together once for many of them.
+
+BLAS is slow on few images and long rows; its packing of the weights then costs more than the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alexdsl.ir.backend import Strategy
+from alexdsl.ir.graph import Op
+from alexdsl.ir.kernels import kernel
+from alexdsl.ir.protocol import Registry
+from alexdsl_cpu.dialect import F1, F2, LANES, Function, f32, load_some, store
+from alexdsl_cpu.linear.sizes import Sizes, made_of, operands_of, other_of
+from alexdsl_cpu.offer import Args, Call, Constants, padded, per_worker, tail, with_extra
+from alexdsl_cpu.product import block, rows_for
+
+NAME = "registers"
+VECTORS = 3
+"""Vectors of a block's rows: with 8 rows, that divide batches, the least of the weights is read for a sum."""
+WIDE = LANES * VECTORS
+SPAN, OUTPUTS = 16, 8
+"""Blocks of a unit of the weight gradient: so many of columns that rows are written in long runs, and so many of rows
+that what was brought together is worth it."""
+RATE, BYTES = 75e9, 8e9
+"""Of one core, for the cost: multiply-adds, and bytes of the weights, in a second."""
+
+
+@kernel
+def gather_columns(x, at, distance, rows, count, panel, wide):
+    """panel[row, wide] = ``count`` columns from place ``at`` on, then zeros; rows of x are ``distance`` apart."""
+    for row in range(rows):
+        for j in range(0, wide, LANES):
+            lanes = max(0, min(LANES, count - j))
+            store(panel, row * wide + j, load_some(x, at + row * distance + j if lanes else 0, lanes))
+
+
+@kernel
+def input_grad_in_registers(
+    lo: int, hi: int, slot: int, weight: F2, dy: F2, other: F2, dx: F2, work: F1, share: int, *, ROWS, WIDE,
+    BLOCK: Function, EPILOGUE: Function,
+):  # fmt: skip
+    """dx = EPILOGUE(dy W); a unit is WIDE inputs, whose columns of the weights are brought together first."""
+    images, outputs = dy.shape
+    inputs = weight.shape[1]
+    flat, grads = weight.reshape(weight.size), dy.reshape(dy.size)
+    panel = work[slot * share : (slot + 1) * share]
+    sums = panel[outputs * WIDE :]
+    for unit in range(lo, hi):
+        first = unit * WIDE
+        count = min(WIDE, inputs - first)
+        gather_columns(flat, first, inputs, outputs, count, panel, WIDE)
+        for i in range(0, images, ROWS):
+            # The last block reaches back: it makes some rows twice.
+            n = min(i, images - ROWS)
+            BLOCK(grads, n * outputs, outputs, 0, 1, panel, 0, WIDE, sums, n * WIDE, WIDE, 1, outputs, False)
+        for n in range(images):
+            made, out, extra = sums[n * WIDE :], dx[n, first : first + count], other[n, first : first + count]
+            for j in range(count):
+                out[j] = EPILOGUE(made[j], extra[j])
+
+
+@kernel
+def weight_grad_in_registers(
+    lo: int, hi: int, slot: int, x: F2, dy: F2, dw: F2, db: F1, work: F1, share: int, span: int, *, OUTPUTS, ROWS, WIDE,
+    BLOCK: Function, BIAS,
+):  # fmt: skip
+    """dW = dy' x and db = the sum of dy; a unit is OUTPUTS outputs, for which columns of x are brought together."""
+    images, inputs = x.shape
+    outputs = dy.shape[1]
+    flat, grads, target = x.reshape(x.size), dy.reshape(dy.size), dw.reshape(dw.size)
+    panel = work[slot * share : (slot + 1) * share]
+    for unit in range(lo, hi):
+        first, last = unit * OUTPUTS, min((unit + 1) * OUTPUTS, outputs)
+        for i in range(0, inputs, span):
+            # The last columns reach back: some are made twice.
+            at = min(i, inputs - span)
+            gather_columns(flat, at, inputs, images, span, panel, span)
+            for o in range(first, last, ROWS):
+                for j in range(0, span, WIDE):
+                    place = o * inputs + at + j
+                    BLOCK(grads, o, 1, 0, outputs, panel, j, span, target, place, inputs, 1, images, False)
+        if BIAS:
+            for o in range(first, last):
+                db[o] = f32(0.0)
+            for n in range(images):
+                for o in range(first, last):
+                    db[o] += dy[n, o]
+
+
+def strategies(sizes: Sizes) -> Sequence[Strategy]:
+    """Where there are rows enough for a block."""
+    cost = sizes.multiply_adds / RATE + sizes.bytes / BYTES
+    if sizes.head == "linear_input_grad" and sizes.images >= rows_for(sizes.images, VECTORS):
+        return (Strategy(NAME, per_worker(_grad_share(sizes)), cost),)
+    whole = sizes.outputs % rows_for(sizes.outputs, VECTORS) == 0 and sizes.inputs >= WIDE
+    if sizes.head == "linear_weight_grad" and whole:
+        return (Strategy(NAME, per_worker(sizes.images * _span(sizes)), cost),)
+    return ()
+
+
+def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
+    """The kernel call of an op."""
+    operands, made = operands_of(op), made_of(op)
+    grad = sizes.head == "linear_weight_grad"
+    rows = rows_for(sizes.outputs if grad else sizes.images, VECTORS)
+    constants: Constants = {"ROWS": rows, "WIDE": WIDE, "BLOCK": block(rows, VECTORS)}
+    if grad:
+        unit, span = OUTPUTS * rows, _span(sizes)
+        args: Args = (*operands, made[0], made[-1], "workspace", padded(sizes.images * span), span)
+        constants = {**constants, "OUTPUTS": unit, "BIAS": len(made) == 2}
+        return [Call(weight_grad_in_registers, args, -(-sizes.outputs // unit), constants)]
+    epilogue = tail(op, registry)
+    args = (*operands, other_of(op, epilogue), made[0], "workspace", _grad_share(sizes))
+    return [
+        Call(input_grad_in_registers, args, -(-sizes.inputs // WIDE), {**constants, "EPILOGUE": with_extra(epilogue)})
+    ]
+
+
+def _grad_share(sizes: Sizes) -> int:
+    return padded((sizes.outputs + sizes.images) * WIDE)
+
+
+def _span(sizes: Sizes) -> int:
+    """Columns of x that are brought together at once."""
+    return min(SPAN, sizes.inputs // WIDE) * WIDE
