@@ -131,6 +131,7 @@ def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) 
         "largest_batch": memory.largest_batch if memory else None,
         "gap": gap or None,
         "solver": {"kind": solver.kind, **solver.attrs, "epochs": solver.epochs, "steps": solver.steps,
+                   "warmup": solver.warmup,
                    "schedule": {"kind": solver.schedule[0], **solver.schedule[1]}} if spec.bound.has_solver else None,
         "data": _data_text(spec.data) if spec.data else None,
     }  # fmt: skip
@@ -233,7 +234,8 @@ def _solver_text(spec: Spec) -> str:
     declared = [p.name for p in spec.registry.schedules[kind].parameters]
     given = ", ".join(f"{name} = {attrs[name]}" for name in declared)
     schedule = f", schedule {kind}({given})" if kind != "constant" else ""
-    return f"{solver.kind}, {numbers}, {long}{schedule}"
+    warmup = f", warm-up {solver.warmup} steps" if solver.warmup else ""
+    return f"{solver.kind}, {numbers}, {long}{schedule}{warmup}"
 
 
 def _data_text(data: DataSettings) -> str:

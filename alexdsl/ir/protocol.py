@@ -184,11 +184,13 @@ class SolverKind(OpKind):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is: steps done, images seen over images in an epoch, and each validation's metrics in order."""
+    """How far training is: steps done, images seen over images in an epoch, each validation's metrics in order, and the
+    steps of the whole run."""
 
     step: int
     epoch: float
     validations: Sequence[Mapping[str, float]] = ()
+    steps: int = 1
 
 
 class Schedule(ABC):

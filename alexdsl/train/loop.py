@@ -91,13 +91,12 @@ class Trainer:
 
     def _step(self) -> None:
         """A step, and the validation and checkpoint that are due after it."""
-        program, (name, attrs) = self.program, self.program.spec.solver.schedule
+        program = self.program
         if self.amiss is not None:
             raise self.amiss
         if self.brought != program.steps:
             self._bring(program.steps)
-        done = Done(program.steps, self.loader.epoch(program.steps), self.validations)
-        rate = program.registry.schedules[name].factor(done, attrs)
+        rate = self._rate()
         program.start(rate)
         self._bring_ahead()
         metrics = program.metrics()
@@ -113,6 +112,14 @@ class Trainer:
             self._validate()
         elif program.steps % self.save_every == 0:
             self.save()
+
+    def _rate(self) -> float:
+        """What the next step's learning rates are multiplied by."""
+        done, solver = self.program.steps, self.program.spec.solver
+        name, attrs = solver.schedule
+        progress = Done(done, self.loader.epoch(done), self.validations, self.steps)
+        rising = min(1.0, (done + 1) / solver.warmup) if solver.warmup else 1.0
+        return rising * self.program.registry.schedules[name].factor(progress, attrs)
 
     def _bring(self, step: int) -> None:
         batch = self.loader.batch(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -67,6 +68,16 @@ def test_the_number_of_threads_changes_nothing(
     monkeypatch.setenv("ALEXDSL_THREADS", threads)
     assert run(SPEC, "--steps", "140", "--out", str(tmp_path / "run")) == 0
     assert weights(tmp_path / "run", 140) == weights(undisturbed, 140)
+
+
+def test_the_rate_rises_then_falls(tmp_path: Path) -> None:
+    assert not run(
+        SPEC, "--steps", "8", "--set", "solver.warmup=4", "--set", "solver.schedule=cosine(floor = 0.5)", "--out",
+        str(tmp_path / "a"),
+    )  # fmt: skip
+    rates = [line["rate"] for line in lines(tmp_path / "a") if "rate" in line]
+    falling = [0.75 + 0.25 * math.cos(math.pi * step / 8) for step in range(8)]
+    assert rates == pytest.approx([min(1, (step + 1) / 4) * falling[step] for step in range(8)])
 
 
 def test_ten_crop_is_recorded_and_leaves_training_as_it_is(tmp_path: Path) -> None:

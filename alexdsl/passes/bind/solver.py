@@ -19,6 +19,7 @@ from alexdsl.passes.bind.values import BROKEN, Given, Tree, Unusable, show_given
 COMMON = (
     Parameter("epochs", Optional(Whole(1)), None, "how often training sees every image"),
     Parameter("steps", Optional(Whole(1)), None, "how many steps training takes, in place of epochs"),
+    Parameter("warmup", Whole(0), 0, "steps in which the learning rate rises evenly to its own"),
     Parameter("validate", Optional(Whole(1)), None, "steps between validations; none for every epoch"),
     Parameter("slices", Whole(1), 1, "parts that a batch is cut into to save memory"),
     Parameter(
@@ -35,6 +36,7 @@ class SolverSettings:
     attrs: Attrs = field(default_factory=dict)
     epochs: int | None = None
     steps: int | None = None
+    warmup: int = 0
     validate: int | None = None
     slices: int = 1
     precision: str = "fp32"
