@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from alexdsl.ir.backend import Backend
 from alexdsl.ir.protocol import ShapeError
@@ -14,33 +15,52 @@ SHARE = 0.9
 MODES = ("train", "predict")
 
 
-def arenas(spec: Spec, backend: Backend, mode: str) -> Mapping[str, int]:
-    """The planned bytes of each logical device. Raises Gap."""
-    found: Mapping[str, int] = at_stage(spec.graph, Options(spec.registry, backend, mode), "scheduled").attrs["arenas"]
-    return found
+@dataclass
+class Plans:
+    """What a net needs on a backend, by batch; every plan is made once."""
+
+    spec: Spec
+    backend: Backend
+    _known: dict[tuple[str, int], Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """The spec's own."""
+        batch: int = self.spec.graph.attrs["batch"]
+        return batch
+
+    def arenas(self, mode: str, batch: int | None = None) -> Mapping[str, int]:
+        """The planned bytes of each logical device. Raises Gap."""
+        batch = batch or self.batch
+        if (mode, batch) not in self._known:
+            # The verifier looks at the spec's own plan; at other batches only the sizes differ.
+            own = batch == self.batch
+            graph = (self.spec if own else self.spec.with_batch(batch)).graph
+            options = Options(self.spec.registry, self.backend, mode, verified=own)
+            self._known[mode, batch] = at_stage(graph, options, "scheduled").attrs["arenas"]
+        return self._known[mode, batch]
 
 
-def fullest(spec: Spec, backend: Backend, bound: Mapping[str, str], rooms: Mapping[str, int]) -> tuple[str, int]:
+def fullest(
+    plans: Plans, bound: Mapping[str, str], rooms: Mapping[str, int], batch: int | None = None
+) -> tuple[str, int]:
     """The real device that comes nearest to its room, and the bytes that training and prediction need there."""
     needed = dict.fromkeys(rooms, 0)
     for mode in MODES:
-        for logical, size in arenas(spec, backend, mode).items():
+        for logical, size in plans.arenas(mode, batch).items():
             needed[bound[logical]] += size
     device = max(needed, key=lambda name: needed[name] / rooms[name])
     return device, needed[device]
 
 
-def largest_batch(spec: Spec, backend: Backend, bound: Mapping[str, str], rooms: Mapping[str, int]) -> int:
+def largest_batch(plans: Plans, bound: Mapping[str, str], rooms: Mapping[str, int]) -> int:
     """The largest batch with which all real devices hold what training and prediction need; 0 if none does."""
-    known: dict[int, float] = {}
 
     def share(batch: int) -> float:
-        if batch not in known:
-            device, needed = fullest(spec.with_batch(batch), backend, bound, rooms)
-            known[batch] = needed / (SHARE * rooms[device])
-        return known[batch]
+        device, needed = fullest(plans, bound, rooms, batch)
+        return needed / (SHARE * rooms[device])
 
-    batch, unit = spec.graph.attrs["batch"], spec.graph.attrs.get("slices", 1)
+    batch, unit = plans.batch, plans.spec.graph.attrs.get("slices", 1)
     try:
         return _largest(share, unit, batch)
     except ShapeError:  # a layer that takes certain batches only, such as batch_norm(over = n)
@@ -53,8 +73,10 @@ def _largest(share: Callable[[int], float], unit: int, batch: int) -> int:
     Memory is affine in the batch but for alignment and the packing of buffers, so a line through two plans finds it,
     and a plan there confirms it.
     """
-    low, high = batch, 2 * batch
-    less, more = share(low), share(high)
+    low, less = batch, share(batch)
+    # As if all memory grew with the batch: near the end if there is room for many, and never beyond it by much.
+    high = max(2 * batch, int(batch / less) // unit * unit)
+    more = share(high)
     for _ in range(8):
         slope = max(1e-12, (more - less) / (high - low))
         guess = int(high + (1 - more) / slope) // unit * unit

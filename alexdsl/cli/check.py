@@ -95,17 +95,18 @@ def layers(spec: Spec) -> list[Layer]:
 
 def plan(spec: Spec, backend: Backend) -> Memory:
     """What training and prediction take, and the largest batch that fits. Raises Gap."""
-    from alexdsl.fitting import arenas, largest_batch
+    from alexdsl.fitting import Plans, largest_batch
     from alexdsl.ir.backend import Unavailable
 
-    train, predict = (arenas(spec, backend, mode) for mode in ("train", "predict"))
+    plans = Plans(spec, backend)
+    train, predict = (plans.arenas(mode) for mode in ("train", "predict"))
     try:
         bound = backend.bind(backend.devices[0], tuple(train))
     except Unavailable as error:
         return Memory(train, predict, None, str(error))
     rooms = {real: backend.memory(real) for real in bound.values()}
     held = ", ".join(f"{_whose(real)} {bytes_text(room)}" for real, room in rooms.items())
-    return Memory(train, predict, largest_batch(spec, backend, bound, rooms), held)
+    return Memory(train, predict, largest_batch(plans, bound, rooms), held)
 
 
 def _whose(real: str) -> str:

@@ -300,14 +300,15 @@ def _check_images(spec: Spec, resolved: Resolved) -> None:
 
 def _check_memory(spec: Spec, choice: Choice) -> None:
     """Refuse what the devices cannot hold, before it is allocated."""
-    from alexdsl.fitting import fullest, largest_batch
+    from alexdsl.fitting import Plans, fullest, largest_batch
     from alexdsl.registry import backend
 
     found = backend(choice.backend)
     rooms = {real: found.memory(real) for real in choice.bound.values()}
-    device, needed = fullest(spec, found, choice.bound, rooms)
+    plans = Plans(spec, found)
+    device, needed = fullest(plans, choice.bound, rooms)
     if needed > rooms[device]:
         whose = "this machine" if device == "cpu" else device
-        batch = largest_batch(spec, found, choice.bound, rooms)
+        batch = largest_batch(plans, choice.bound, rooms)
         advice = f"--set data.batch={batch} would fit" if batch else "not even one image fits"
         raise InputError(f"the run needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")

@@ -28,7 +28,8 @@ class Options:
     """What the passes are told: the kinds, the backend, and choices that do not follow from the spec.
 
     ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without
-    ``dropout`` a training graph keeps every element.
+    ``dropout`` a training graph keeps every element. ``verified``: whether the verifier looks at the graph after every
+    pass.
     """
 
     registry: Registry
@@ -37,6 +38,7 @@ class Options:
     dropout: bool = True
     save: str = "store"
     report: Report | None = None
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ PIPELINE = (
 
 
 def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterator[tuple[str, Graph]]:
-    """The graph after each pass with the pass's name, verified every time, up to the last pass of stage ``until``."""
+    """The graph after each pass with the pass's name, verified each time, up to the last pass of stage ``until``."""
     last = STAGES.index(until)
     graph = graph.with_ops(graph.ops, attrs={**graph.attrs, "mode": options.mode})
     yield "bind", graph
@@ -80,7 +82,7 @@ def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterat
         if step.to and STAGES.index(step.to) > last:
             return
         graph = step.run(graph, options)
-        if options.report is None:
+        if options.verified and options.report is None:
             verify(graph, options.registry)
         yield step.name, graph
 
