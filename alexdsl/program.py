@@ -18,6 +18,7 @@ from alexdsl.ir.protocol import Array, Registry
 from alexdsl.passes.pipeline import Options, at_stage
 from alexdsl.registry import backend as find_backend
 from alexdsl.spec import Spec, from_source
+from alexdsl.tuning import Tuned, Tuner
 
 Floats = NDArray[np.float32]
 
@@ -86,12 +87,14 @@ class Program:
         device: str | Mapping[str, str] | None = None,
         threads: int | None = None,
         save: str = "store",
+        strategies: Mapping[str, str] | None = None,
         progress: Progress = silent,
     ) -> None:
         self.spec, self.backend = spec, backend
         self._device = device or backend.devices[0]
         self.batch: int = spec.graph.attrs["batch"]
         self._threads, self._save, self._progress = threads, save, progress
+        self._strategies = strategies or {}
         self._graphs: dict[str, Graph] = {}
         self._loaded: dict[str, Executable] = {}
         self._active: str | None = None
@@ -112,7 +115,24 @@ class Program:
     def options(self, mode: str) -> Options:
         """What the pipeline is told for a mode."""
         name, _, dropout = mode.partition("+")
-        return Options(self.registry, self.backend, name, name == "train" or bool(dropout), self._save)
+        keeps = name == "train" or bool(dropout)
+        return Options(self.registry, self.backend, name, keeps, self._save, strategies=self._strategies)
+
+    def tune(self, seconds: float = 30.0) -> tuple[list[Tuned], int]:
+        """Measure the strategies of a training step's ops and take the fastest, before the program is first used: what
+        was found for each sort of ops, and how many sorts have a choice."""
+        if self._loaded:
+            raise RuntimeError("a program is tuned before it is loaded")
+        tuner = Tuner(self.registry, self.backend, next(iter(self.bound.values())), self._threads, self._progress)
+        tuned, sorts = tuner.tune(at_stage(self.spec.graph, self.options("train"), "laid-out"), seconds)
+        self._strategies = {**self._strategies, **{name: found.chosen for found in tuned for name in found.names}}
+        self._graphs = {}
+        return tuned, sorts
+
+    @property
+    def strategies(self) -> Mapping[str, str]:
+        """Those that were chosen by measuring, by the names of ops."""
+        return self._strategies
 
     @property
     def active(self) -> Executable:
@@ -282,10 +302,11 @@ def compile(
     device: str | Mapping[str, str] | None = None,
     threads: int | None = None,
     save: str = "store",
+    strategies: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Program:
     """Compile a spec for a backend. ``batch`` and ``seed`` replace the spec's own; ``device`` is one for all logical
-    devices of the spec (``"cuda:1"``), or one for each.
+    devices of the spec (``"cuda:1"``), or one for each; ``strategies`` are those that ``Program.tune`` chose.
 
     Raises LookupError for an unknown backend, Gap where it lacks a kernel.
     """
@@ -293,4 +314,5 @@ def compile(
         spec = from_source(spec.source, spec.path, spec.overrides, seed)
     if batch is not None:
         spec = spec.with_batch(batch)
-    return Program(spec, find_backend(backend), device=device, threads=threads, save=save, progress=progress)
+    found = find_backend(backend)
+    return Program(spec, found, device=device, threads=threads, save=save, strategies=strategies, progress=progress)

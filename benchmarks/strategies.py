@@ -7,23 +7,20 @@ on random numbers, with the reference in double precision.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
 import numpy as np
 
 import alexdsl
 from alexdsl.ir.backend import Executable
-from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.graph import Graph
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.semantics import Semantics
-from alexdsl.passes.memory import plan_memory
 from alexdsl.passes.pipeline import at_stage
 from alexdsl.registry import backend as find_backend
 from alexdsl.registry import registry
-
-DEVICE = "host"
+from alexdsl.tuning import Tuner, alone, values
 
 
 def products(spec: str, batch: int) -> Iterator[tuple[str, Graph]]:
@@ -34,46 +31,22 @@ def products(spec: str, batch: int) -> Iterator[tuple[str, Graph]]:
     for op in graph:
         if op.kind.split("+")[0].split("_")[0] not in ("conv", "linear"):
             continue
-        types = graph.types(op.operands)
-        key = op.kind.split("+")[0], types
-        if key in seen:
-            continue
-        seen.add(key)
-        leaves = [
-            Op("parameter" if type.layout == "ohwi" else "input", (), (graph.results[name],), {"field": name}, DEVICE)
-            for name, type in zip(op.operands, types, strict=True)
-        ]
-        ops = (*leaves, replace(op, device=DEVICE))
-        outputs = {r.name: r.name for r in op.results}
-        yield f"{op.layer.split('.')[0]} {key[0]}", Graph("a", "laid-out", ops, outputs, {"devices": (DEVICE,)})
+        key = op.kind.split("+")[0], graph.types(op.operands)
+        if key not in seen:
+            seen.add(key)
+            yield f"{op.layer.split('.')[0]} {key[0]}", alone(graph, op)
 
 
 def loaded(graph: Graph, name: str, threads: int | None) -> Executable:
     """The op under one of its strategies, its operands random."""
     backend, op = find_backend("cpu"), graph.ops[-1]
-    found = {
-        s.name: s for s in backend.strategies(op, graph.types(op.operands), [r.type for r in op.results if r.type])
-    }
-    chosen = op.with_attrs(strategy=name, workspace=found[name].workspace)
-    planned = plan_memory(graph.with_ops((*graph.ops[:-1], chosen), stage="scheduled"), registry())
-    executable: Executable = backend.load(backend.lower(planned), {DEVICE: "cpu"}, threads)
-    for leaf, array in values(graph).items():
-        executable.write(leaf, array)
-    return executable
-
-
-def values(graph: Graph) -> Mapping[str, Array]:
-    """Normal random numbers for the operands."""
-    random = np.random.default_rng(0)
-    return {
-        name: random.standard_normal(graph.type(name).shape, np.float32)
-        for name in dict.fromkeys(graph.ops[-1].operands)
-    }
+    found = backend.strategies(op, graph.types(op.operands), graph.types(r.name for r in op.results))
+    return Tuner(registry(), backend, "cpu", threads).loaded(graph, next(s for s in found if s.name == name))
 
 
 def error(graph: Graph, executable: Executable) -> float:
     """The largest relative error, by norms, of the op's results against its reference in double precision."""
-    op, given = graph.ops[-1], {name: array.astype(np.float64) for name, array in values(graph).items()}
+    op, given = graph.ops[-1], {name: array.astype(np.float64) for name, array in values(graph)}
     semantics = Semantics(registry())
     expected: Sequence[Array] = semantics.reference(op.kind, [given[name] for name in op.operands], op.attrs)
     executable.run()

@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "data": {"ir", "language", "passes"},
     "spec": {"ir", "language", "passes", "registry", "data"},
     "fitting": {"ir", "passes", "spec"},
-    "program": {"ir", "language", "passes", "registry", "data", "spec"},
+    "tuning": {"ir", "passes"},
+    "program": {"ir", "language", "passes", "registry", "data", "spec", "tuning"},
     "train": {"ir", "language", "passes", "registry", "data", "spec", "program"},
     "cli": {
         "ir",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
         "data",
         "spec",
         "fitting",
+        "tuning",
         "program",
         "train",
         "layers",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import device_arguments, devices, load_spec, spec_argument
+from alexdsl.cli.common import device_arguments, devices, load_spec, spec_argument, tune_argument, tuned
 
 if TYPE_CHECKING:
     from alexdsl.ir.backend import Rates
@@ -31,6 +32,7 @@ an op can be below it where what it reads is still in a cache, or where its algo
 """
     spec_argument(command)
     device_arguments(command)
+    tune_argument(command)
     command.add_argument("--mode", choices=("train", "predict"), default="train", help="a training step (default)")
     command.add_argument("--rounds", metavar="N", type=int, default=5, help="runs, of which medians (default: 5)")
     command.add_argument("--json", action="store_true", help="the same as JSON")
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         choice = devices(args, spec.graph.attrs["devices"])
         program = compile(spec, choice.backend, device=choice.bound)
+        if args.tune is not None:
+            print(tuned(program, args.tune), file=sys.stderr)
         executable = program.use(args.mode)
         graph = program.graph(args.mode)
         random = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from alexdsl.cli import InputError
 if TYPE_CHECKING:
     from alexdsl.devices import Choice
     from alexdsl.ir.backend import Backend
+    from alexdsl.program import Program
     from alexdsl.spec import Spec
 
 
@@ -45,6 +46,36 @@ def device_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--map", metavar="A=D,B=D", help="bind logical devices of the spec to real ones: gpu0=cuda:0,gpu1=cuda:1"
     )
+
+
+def tune_argument(command: argparse.ArgumentParser) -> None:
+    """``--tune``."""
+    command.add_argument(
+        "--tune",
+        metavar="SECONDS",
+        nargs="?",
+        type=float,
+        const=30.0,
+        help="measure the strategies of every op for at most so many seconds (30) and take the fastest",
+    )
+
+
+def tuned(program: Program, seconds: float) -> str:
+    """Tunes a program that is not yet loaded; what came of it. Raises InputError where time means nothing."""
+    imagined = set(program.bound.values()) & set(program.backend.imagined)
+    if imagined:
+        raise InputError(f"--tune: {''.join(imagined)} runs kernels without the hardware that they are timed for")
+    if not 0 < seconds < float("inf"):
+        raise InputError("--tune expects a number of seconds above 0")
+    found, sorts = program.tune(seconds)
+    changed = [one for one in found if one.chosen != one.default]
+    words = [
+        f"{one.layer.partition('.')[0]} {one.kind} by {one.chosen} ({1e3 * one.seconds[one.chosen]:.1f} ms) "
+        f"instead of {one.default} ({1e3 * one.seconds[one.default]:.1f} ms)"
+        for one in changed
+    ]
+    short = f" (of {sorts}; time was up: kernels are compiled when they are first used)" if len(found) < sorts else ""
+    return f"tuned {len(found)} sorts of ops{short}: {'; '.join(words) or 'the defaults are the fastest'}"
 
 
 def devices(args: argparse.Namespace, logical: Sequence[str], known: Mapping[str, str] | None = None) -> Choice:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import bytes_text, device_arguments, devices, load_spec, overrides, set_argument
+from alexdsl.cli.common import (
+    bytes_text,
+    device_arguments,
+    devices,
+    load_spec,
+    overrides,
+    set_argument,
+    tune_argument,
+    tuned,
+)
 
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
@@ -43,6 +52,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --device emu: look at every access of every kernel, for races and strays",
     )
+    tune_argument(command)
     command.add_argument("--seed", metavar="N", type=int, default=None, help="seed of every random number (default: 0)")
     command.add_argument(
         "--save-every",
@@ -120,7 +130,12 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     choice = _choice(args, job)
     _check_memory(spec, choice)
     show.note(f"runs on {', '.join(dict.fromkeys(choice.bound.values()))}: {choice.why}")
-    program = compile(spec, choice.backend, device=choice.bound, seed=spec.seed, progress=patience)
+    known = job.folder.facts.get("strategies") if job.folder else None
+    program = compile(spec, choice.backend, device=choice.bound, seed=spec.seed, strategies=known, progress=patience)
+    if args.tune is not None:
+        with show.working("tuning (kernels that were never used here are compiled first)"), patience.held():
+            words = tuned(program, args.tune)
+        show.note(words)
     measured = statistics(resolved.train, spec.data)
     folder = job.folder or _created(args, spec)
     with folder.held():
@@ -131,6 +146,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
                 "seed": spec.seed,
                 "save_every": job.save_every,
                 "devices": dict(choice.bound),
+                "strategies": dict(program.strategies),
             }
             folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
         return _train(job, folder, program, patience, resolved, measured, show)
@@ -233,6 +249,8 @@ def _resumed(args: argparse.Namespace) -> Job:
         raise InputError(
             "--resume takes the spec, seed and folder from the run itself: leave SPEC, --seed and --out out"
         )
+    if args.tune is not None:
+        raise InputError("--tune is for new runs: a resumed one keeps the strategies that it began with")
     folder = RunFolder.open(Path(args.resume)) if args.resume else RunFolder.newest(RUNS)
     facts = folder.facts
     changed = overrides(args.set)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from alexdsl.ir.backend import Backend
 from alexdsl.ir.graph import Graph, prune
@@ -29,7 +29,7 @@ class Options:
 
     ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without
     ``dropout`` a training graph keeps every element. ``verified``: whether the verifier looks at the graph after every
-    pass.
+    pass. ``strategies``: those that were chosen by measuring, by the name of an op; the others' are chosen by cost.
     """
 
     registry: Registry
@@ -39,6 +39,7 @@ class Options:
     save: str = "store"
     report: Report | None = None
     verified: bool = True
+    strategies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ PIPELINE = (
     Pass("prefetch", lambda g, o: prefetch(g, o.backend)),
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),
     Pass("layout", lambda g, o: layout(g, o.backend), to="laid-out"),
-    Pass("schedule", lambda g, o: schedule(g, o.backend), to="scheduled"),
+    Pass("schedule", lambda g, o: schedule(g, o.backend, o.strategies), to="scheduled"),
     Pass("memory", lambda g, o: plan_memory(g, o.registry)),
     Pass("lower", lambda g, o: o.backend.lower(g), to="program"),
 )
