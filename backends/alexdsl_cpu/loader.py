@@ -24,11 +24,13 @@ def _facts() -> Sequence[str]:
     import llvmlite.binding as llvm
     import numba
     import numpy
+    from numba.core import config
 
     features = llvm.get_host_cpu_features().flatten()
     intrinsics = "".join(Path(__file__).with_name(name).read_text() for name in ("intrinsics.py", "vectors.py"))
     versions = (platform.python_version(), numba.__version__, llvmlite.__version__, numpy.__version__)
-    return (*versions, llvm.get_host_cpu_name(), features, intrinsics)
+    # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES have Numba compile for another processor than this one.
+    return (*versions, llvm.get_host_cpu_name(), features, config.CPU_NAME, config.CPU_FEATURES, intrinsics)
 
 
 def load_kernels(sources: Mapping[str, str], progress: Progress = silent) -> dict[str, Any]:
