@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from alexdsl_cpu.processor import LANES as LANES
+
 F1: TypeAlias = Any
 """float32 arrays of one to four axes, contiguous: F1, F2, F3, F4."""
 F2: TypeAlias = Any
@@ -79,8 +81,6 @@ def total(value: Any) -> float:
     raise NotImplementedError("vectors exist in compiled kernels only")
 
 
-LANES = 16
-"""Numbers of a vector."""
 N, T = ord("N"), ord("T")
 f32 = float
 """In compiled kernels a float32, so that literals do not turn arithmetic into float64."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from alexdsl.ir.kernels import Scalar, kernel
 from alexdsl_cpu.dialect import LANES, Function
+from alexdsl_cpu.processor import REGISTERS
 
-ROWS = {4: 6, 3: 8, 2: 12, 1: 16}
-"""Rows of a block by the vectors that each has: 24 sums (or 16) beside what they are made of, in 32 registers."""
+ROWS = {4: 6, 3: 8, 2: 12, 1: 16} if REGISTERS == 32 else {3: 4, 2: 6, 1: 12}
+"""Rows of a block by the vectors that each has: 24 sums (or 16) beside what they are made of in 32 registers, 12 in
+16."""
 
 
 @kernel
@@ -20,7 +22,7 @@ def product(a, ai, ak, b, bk, c, ci, rows, columns, depth, add, *, ROWS, WIDE, B
             BLOCK(a, i * ai, ai, 0, ak, b, j, bk, c, i * ci + j, ci, 1, depth, add)
 
 
-COLUMNS = {1: 8, 2: 8, 3: 7, 4: 6, 5: 5, 6: 4}
+COLUMNS = {1: 8, 2: 8, 3: 7, 4: 6, 5: 5, 6: 4} if REGISTERS == 32 else {1: 8, 2: 6, 3: 4}
 """Columns of a block of ``dots`` by its rows."""
 
 
@@ -68,7 +70,8 @@ def dots(rows: int, columns: int) -> Scalar:
 def vectors_for(columns: int) -> int:
     """Vectors of a block's rows: the most for which the columns are rounded up least."""
     vectors = -(-columns // LANES)
-    return min((4, 3, 2, 1), key=lambda wide: (-(-vectors // wide) * wide * (1.0 if wide > 2 else 1.15), -wide))
+    few = max(ROWS) // 2  # blocks so narrow read more than they multiply
+    return min(ROWS, key=lambda wide: (-(-vectors // wide) * wide * (1.0 if wide > few else 1.15), -wide))
 
 
 def rows_for(count: int, vectors: int) -> int:

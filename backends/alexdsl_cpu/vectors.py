@@ -1,4 +1,4 @@
-"""A vector of 16 float32 numbers for compiled kernels: loads, stores, sums, differences, products, its total.
+"""A vector of LANES float32 numbers for compiled kernels: loads, stores, sums, differences, products, its total.
 
 Numba's own loops become vectors only where the compiler can prove that they may; what keeps sums in registers, or many
 pixels at once, is written with these instead. LLVM cuts a vector into as many registers as the processor needs.
@@ -14,7 +14,8 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
-LANES = 16
+from alexdsl_cpu.processor import LANES
+
 FLAGS = ("contract", "nsz", "reassoc")
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _MASK = ir.VectorType(ir.IntType(1), LANES)
@@ -25,7 +26,7 @@ class Vector(types.Type):
     """Numba's name for a vector."""
 
     def __init__(self) -> None:
-        super().__init__("vector16")
+        super().__init__(f"vector{LANES}")
 
 
 vector = Vector()
@@ -75,7 +76,7 @@ def fill(_typing: Any, number: Any) -> Any:
 
 @intrinsic
 def load(_typing: Any, array: Any, at: Any) -> Any:
-    """The 16 numbers of a flat array from place ``at`` on; nobody checks that they are there."""
+    """The numbers of a flat array from place ``at`` on; nobody checks that they are there."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_place(context, builder, signature, args), align=4)
@@ -85,7 +86,7 @@ def load(_typing: Any, array: Any, at: Any) -> Any:
 
 @intrinsic
 def store(_typing: Any, array: Any, at: Any, value: Any) -> Any:
-    """Put 16 numbers into a flat array from place ``at`` on."""
+    """Put a vector into a flat array from place ``at`` on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _place(context, builder, signature, args), align=4)
@@ -102,7 +103,7 @@ def load_some(_typing: Any, array: Any, at: Any, count: Any) -> Any:
         place, align = _place(context, builder, signature, args), ir.Constant(ir.IntType(32), 4)
         mask = _mask(context, builder, args[2], signature.args[2])
         kinds = [place.type, align.type, _MASK, _VECTOR]
-        function = _function(builder, "llvm.masked.load.v16f32.p0v16f32", _VECTOR, kinds)
+        function = _function(builder, f"llvm.masked.load.v{LANES}f32.p0v{LANES}f32", _VECTOR, kinds)
         return builder.call(function, [place, align, mask, ir.Constant(_VECTOR, [0.0] * LANES)])
 
     return vector(array, at, count), codegen
@@ -110,13 +111,13 @@ def load_some(_typing: Any, array: Any, at: Any, count: Any) -> Any:
 
 @intrinsic
 def store_some(_typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any:
-    """Put the first ``count`` of 16 numbers into a flat array from place ``at`` on."""
+    """Put the first ``count`` of a vector's numbers into a flat array from place ``at`` on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place, align = _place(context, builder, signature, args), ir.Constant(ir.IntType(32), 4)
         mask = _mask(context, builder, args[3], signature.args[3])
         kinds = [_VECTOR, place.type, align.type, _MASK]
-        function = _function(builder, "llvm.masked.store.v16f32.p0v16f32", ir.VoidType(), kinds)
+        function = _function(builder, f"llvm.masked.store.v{LANES}f32.p0v{LANES}f32", ir.VoidType(), kinds)
         builder.call(function, [args[2], place, align, mask])
         return context.get_dummy_value()
 
@@ -125,7 +126,7 @@ def store_some(_typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any
 
 @intrinsic
 def total(_typing: Any, value: Any) -> Any:
-    """The sum of a vector's 16 numbers, by halves."""
+    """The sum of a vector's numbers, by halves."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = ir.FloatType()
