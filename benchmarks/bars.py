@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 ROUNDS = 7
 
@@ -24,13 +25,33 @@ class Bar:
         return not (self.found <= self.bound if self.most else self.found >= self.bound)
 
 
-def arguments(doc: str | None, cores: bool = True) -> argparse.ArgumentParser:
-    """A command's parser with ``--rounds`` and ``--cores``."""
+def arguments(doc: str | None, rounds: int = ROUNDS) -> argparse.ArgumentParser:
+    """A command's parser with ``--rounds``."""
     parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of which medians (default: {ROUNDS})")
-    if cores:
-        parser.add_argument("--cores", type=int, default=2, help="cores of every peer (default: 2)")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of which medians (default: {rounds})")
     return parser
+
+
+def cores_argument(parser: argparse.ArgumentParser) -> None:
+    """``--cores``."""
+    parser.add_argument("--cores", type=int, default=2, help="cores of every process (default: 2)")
+
+
+def peers_argument(parser: argparse.ArgumentParser, known: Mapping[str, str]) -> None:
+    """``--peers``, of those known: a peer's name and the module that it needs.
+
+    Parsing ends the command, with 2 and a sentence, where a peer is unknown or its module is not installed."""
+
+    def peers(text: str) -> list[str]:
+        names = [name for name in text.split(",") if name]
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(known)}")
+            if find_spec(known[name]) is None:
+                raise argparse.ArgumentTypeError(f"'{name}' is not installed here: pip install -e '.[bench]'")
+        return names
+
+    parser.add_argument("--peers", type=peers, default="torch", help=f"of {', '.join(known)} (default: torch)")
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from math import nan
 
 import numpy as np
 
-from benchmarks.bars import Bar, arguments, conclude, table
+from benchmarks.bars import Bar, arguments, conclude, cores_argument, peers_argument, table
 from benchmarks.net import flop, load, shaped
 from benchmarks.turns import Command, interleave, running, some_cores
 
@@ -94,17 +94,15 @@ def measure(peers: Sequence[str], batch: int, cores: Sequence[int], rounds: int)
 def main() -> int:
     """Print speeds, ratios and bars; 1 where a bar is missed."""
     parser = arguments(__doc__)
-    parser.add_argument("--peers", default="torch", help="torch (eager, both layouts), onnxruntime (default: torch)")
+    peers_argument(parser, {"torch": "torch", "onnxruntime": "onnxruntime"})
+    cores_argument(parser)
     parser.add_argument("--batches", default="128,32,1")
     args = parser.parse_args()
-    peers = [peer for peer in args.peers.split(",") if peer]
-    if unknown := set(peers) - {"torch", "onnxruntime"}:
-        parser.error(f"--peers {', '.join(sorted(unknown))}: known are torch, onnxruntime")
     cores = some_cores(args.cores)
     print(f"AlexNet, prediction, images/s on {len(cores)} cores; medians of {args.rounds} rounds, peers taking turns")
     results = []
     for batch in map(int, args.batches.split(",")):
-        results.append(measure(peers, batch, cores, args.rounds))
+        results.append(measure(args.peers, batch, cores, args.rounds))
         print("\n".join(table([results[-1].row()])), flush=True)
     print("\n" + "\n".join(table([result.row() for result in results])))
     return conclude(list(bars(results)))

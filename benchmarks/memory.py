@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 
-from benchmarks.bars import Bar, arguments, conclude, table
+from benchmarks.bars import Bar, arguments, conclude, cores_argument, peers_argument, table
 from benchmarks.train import EAGER, commands
 from benchmarks.turns import Peer, some_cores
 
@@ -27,13 +27,11 @@ def bars(peaks: Mapping[str, int], planned: Mapping[str, int], held: Mapping[str
 def main() -> int:
     """Print peaks, ratios and bars; 1 where a bar is missed."""
     parser = arguments(__doc__)
-    parser.add_argument("--peers", default="torch", help="torch (eager, both layouts) (default: torch)")
+    peers_argument(parser, {"torch": "torch"})
+    cores_argument(parser)
     parser.add_argument("--batch", type=int, default=128)
     args = parser.parse_args()
-    peers = [peer for peer in args.peers.split(",") if peer]
-    if unknown := set(peers) - {"torch"}:
-        parser.error(f"--peers {', '.join(sorted(unknown))}: known is torch")
-    wanted = [c for c in commands(peers, SPEC, args.batch, "cpu", some_cores(args.cores)) if c.module != "machine"]
+    wanted = [c for c in commands(args.peers, SPEC, args.batch, "cpu", some_cores(args.cores)) if c.module != "machine"]
     # Compiling takes memory too: this one leaves its kernels for the next.
     Peer(wanted[0]).close()
     peaks: dict[str, int] = {}

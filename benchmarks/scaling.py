@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from benchmarks.bars import Bar, arguments, conclude, table
-from benchmarks.turns import Command, interleave, measured, running, some_cores
+from benchmarks.turns import Command, measured, some_cores
 
 SPEC = "alexnet"
 BATCHES = (16, 32, 64, 128, 256, 512)
@@ -43,21 +43,19 @@ def overhead_bars(steps: Mapping[int, float], idle: Mapping[int, float]) -> Iter
 
 def main() -> int:
     """Print speeds, ratios and bars; 1 where a bar is missed."""
-    parser = arguments(__doc__, cores=False)
+    parser = arguments(__doc__)
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
     parser.add_argument("--batch", type=int, default=BATCH, help=f"of the comparison of cores (default: {BATCH})")
     args = parser.parse_args()
     batches, cores = [int(batch) for batch in args.batches.split(",")], some_cores(2)
 
-    def command(name: str, module: str, batch: int) -> Command:
-        return Command(f"{name} {batch}", module, ["--spec", SPEC, "--batch", batch], cores)
+    def by_batch(module: str) -> Mapping[int, float]:
+        shared = ["--spec", SPEC, "--batch"]
+        times = measured([Command(str(b), module, [*shared, b], cores) for b in batches], args.rounds)
+        return {int(name): seconds for name, seconds in times.items()}
 
-    wanted = [command("step", "train_alexdsl", batch) for batch in batches]
-    wanted += [command("idle", "overhead_alexdsl", batch) for batch in batches]
-    with running(wanted) as peers:
-        times = interleave(peers, args.rounds)
-    steps = {batch: times[f"step {batch}"] for batch in batches}
-    idle = {batch: times[f"idle {batch}"] for batch in batches}
+    # One after the other: together they would need twice the memory.
+    steps, idle = by_batch("train_alexdsl"), by_batch("overhead_alexdsl")
     speeds = {batch: batch / seconds for batch, seconds in steps.items()}
     best = max(speeds.values())
     print(f"training AlexNet on 2 cores; medians of {args.rounds} rounds, peers taking turns")
@@ -67,7 +65,7 @@ def main() -> int:
         for b in batches
     ]  # fmt: skip
     print("\n".join(table(rows)) + "\n", flush=True)
-    wanted = []
+    wanted: list[Command] = []
     for count in (1, 2):
         wanted.append(Command(f"sgemm {count}", "machine", ["sgemm"], cores[:count]))
         shared = ["--spec", SPEC, "--batch", args.batch]

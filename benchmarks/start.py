@@ -12,7 +12,7 @@ from time import perf_counter
 
 import alexdsl
 from alexdsl.cli.common import spec_path
-from benchmarks.bars import Bar, arguments, conclude, table
+from benchmarks.bars import Bar, arguments, conclude, cores_argument, table
 from benchmarks.turns import pinned, some_cores
 
 SPEC = "alexnet"
@@ -89,8 +89,8 @@ def compiled(before: Mapping[Path, int], after: Mapping[Path, int]) -> set[str]:
 
 def main() -> int:
     """Print seconds, kernels and bars; 1 where a bar is missed."""
-    parser = arguments(__doc__)
-    parser.set_defaults(rounds=3)
+    parser = arguments(__doc__, rounds=3)
+    cores_argument(parser)
     args = parser.parse_args()
     cores, spec = some_cores(args.cores), spec_path(SPEC)
     found: dict[str, list[float]] = {"cold": [], "warm": [], "edited": [], "check": []}

@@ -11,7 +11,7 @@ from statistics import geometric_mean
 
 from alexdsl.devices import choose
 from alexdsl.ir.backend import Unavailable
-from benchmarks.bars import Bar, arguments, conclude, table
+from benchmarks.bars import Bar, arguments, conclude, cores_argument, peers_argument, table
 from benchmarks.net import classes, flop, load
 from benchmarks.turns import Command, interleave, running, some_cores
 
@@ -105,17 +105,15 @@ def obstacle(device: str, peers: Sequence[str]) -> str | None:
 def main() -> int:
     """Print speeds, ratios and bars; 1 where a bar is missed, 2 where the device cannot be used."""
     parser = arguments(__doc__)
-    parser.add_argument("--peers", default="torch", help="torch (eager, both layouts), torch-compile (default: torch)")
+    peers_argument(parser, {"torch": "torch", "torch-compile": "torch"})
+    cores_argument(parser)
     parser.add_argument("--specs", default="alexnet", help="packaged nets (default: alexnet)")
     parser.add_argument("--batches", help="default: 32,128 for alexnet, the spec's own for others")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     args = parser.parse_args()
-    peers = [peer for peer in args.peers.split(",") if peer]
-    if unknown := set(peers) - {"torch", "torch-compile"}:
-        parser.error(f"--peers {', '.join(sorted(unknown))}: known are torch, torch-compile")
     # One card for everybody: alexdsl would spread towers over all there are.
     device = "cuda:0" if args.device == "cuda" else args.device
-    if why := obstacle(device, peers):
+    if why := obstacle(device, args.peers):
         print(f"nothing was measured: {why}", file=sys.stderr)
         return 2
     where = f"{args.cores} cores" if device == "cpu" else device
@@ -123,7 +121,7 @@ def main() -> int:
     results = []
     for spec in args.specs.split(","):
         for batch in map(int, args.batches.split(",")) if args.batches else (32, 128) if spec == "alexnet" else (None,):
-            results.append(measure(peers, spec, batch, device, args.cores, args.rounds))
+            results.append(measure(args.peers, spec, batch, device, args.cores, args.rounds))
             print("\n".join(table([results[-1].row()])), flush=True)
             if device != "cpu":
                 by_layer(spec, results[-1].batch, device)

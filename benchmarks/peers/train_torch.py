@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import torch
 
@@ -40,7 +41,7 @@ def main() -> None:
         loss(images.to(device, non_blocking=True), labels.to(device, non_blocking=True)).backward()
         update.step()
 
-    serve(step, torch.cuda.synchronize if device.type == "cuda" else lambda: None)
+    serve(step, partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 
 from alexdsl.cli.common import spec_path
 from alexdsl.ir.backend import Unavailable
-from benchmarks import infer, start, train
+from benchmarks import infer, memory, start, train
+from benchmarks.bars import arguments, peers_argument
 
 
 def test_everybody_gets_the_same_net_batch_device_and_cores() -> None:
@@ -72,11 +73,24 @@ def test_on_a_gpu_alexdsl_takes_one_card_as_others_do(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", [train, infer])
-def test_an_unknown_peer_is_refused(command: object, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [train, infer, memory])
+def test_an_unknown_peer_is_refused(
+    command: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["command", "--peers", "tensorflow"])
     with pytest.raises(SystemExit, match="2"):
         command.main()  # type: ignore[attr-defined]
+    assert "'tensorflow' is none of torch" in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_installed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = arguments("")
+    peers_argument(parser, {"here": "sys", "there": "a_module_of_nobody"})
+    assert parser.parse_args(["--peers", "here"]).peers == ["here"]
+    assert parser.parse_args(["--peers", ""]).peers == []
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--peers", "here,there"])
+    assert "'there' is not installed here" in capsys.readouterr().err
 
 
 def test_the_edit_changes_some_kernels_and_keeps_most(tmp_path: Path) -> None:

@@ -45,6 +45,20 @@ def test_a_peer_answers_with_the_seconds_of_its_work_whatever_libraries_print(pe
         assert peers[0].peak() > 1e6
 
 
+WAITER = """
+from time import sleep
+from benchmarks.turns import serve
+serve(lambda: None, lambda: sleep(0.05))
+"""
+
+
+def test_waiting_for_what_was_begun_is_part_of_a_turn(peer: Command) -> None:
+    Path("benchmarks/peers/waiter.py").write_text(WAITER)
+    with running([Command("waiter", "waiter", [], peer.cores)]) as peers:
+        # As many runs as last half a second if each is waited for: ten, after which is waited once.
+        assert peers[0].turn() >= 0.05 / 10
+
+
 def test_a_peer_that_ends_says_so(peer: Command) -> None:
     with pytest.raises(RuntimeError, match="broken ended with code 3"):
         Peer(Command("broken", "broken", [], peer.cores))
