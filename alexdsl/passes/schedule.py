@@ -1,4 +1,4 @@
-"""laid-out -> scheduled, first half: picks a strategy for every op by the backend's deterministic cost table."""
+"""laid-out -> scheduled, first part: picks a strategy for every op by the backend's deterministic cost table."""
 
 from __future__ import annotations
 
