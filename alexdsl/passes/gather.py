@@ -9,10 +9,13 @@ from itertools import accumulate
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Registry
 from alexdsl.ir.text import print_attr
-from alexdsl.passes.memory import aligned, lives
+from alexdsl.passes.memory import aligned, lives, plan_memory
 
 SMALL = 2**16
 """Elements from which on an update is worth a launch of its own."""
+FULL = (1.0, 0.97, 0.9, 0.8)
+"""Parts of what lives on a device at most, up to which gradients that wait may fill it. The first that leaves no gaps
+when buffers are given their places is taken."""
 AT_ONCE = 16
 """Parameters that one op updates at most: what keeps its line readable, and within the 4 KB of arguments that a launch
 on CUDA may have."""
@@ -21,10 +24,21 @@ on CUDA may have."""
 def gather_updates(graph: Graph, registry: Registry) -> Graph:
     """The graph with one update for up to AT_ONCE small parameters that lie on one device and have the same rates.
 
-    It stands where the last of theirs stood. The gradients of the others wait until there, unless what lives on the
-    device at a time would exceed what lives there at most anyway.
+    It stands where the last of theirs stood, until when the gradients of the others wait. No device needs more memory
+    than it did.
     """
-    memory = {device: _Memory.of(graph, registry, device) for device in graph.attrs["devices"]}
+    apart = plan_memory(graph, registry).attrs["arenas"]
+    for full in FULL:
+        found = _gathered(graph, registry, full)
+        arenas = plan_memory(found, registry).attrs["arenas"]
+        if all(arenas[device] <= size for device, size in apart.items()):
+            return found
+    return graph
+
+
+def _gathered(graph: Graph, registry: Registry, full: float) -> Graph:
+    """The graph with small updates gathered where that part of what lives on their device at most is not exceeded."""
+    memory = {device: _Memory.of(graph, registry, device, full) for device in graph.attrs["devices"]}
     groups: list[_Group] = []
     newest: dict[Hashable, _Group] = {}
     for place, op in enumerate(graph.ops):
@@ -69,17 +83,17 @@ class _Memory:
     """The bytes of a device that live at each op, and what they may be at most."""
 
     live: list[int]
-    most: int
+    most: float
 
     @classmethod
-    def of(cls, graph: Graph, registry: Registry, device: str) -> _Memory:
+    def of(cls, graph: Graph, registry: Registry, device: str, full: float) -> _Memory:
         changes = [0] * (len(graph.ops) + 2)
         for buffer in lives(graph, registry)[2]:
             if buffer.device == device:
                 changes[buffer.start] += aligned(buffer.bytes)
                 changes[buffer.end + 1] -= aligned(buffer.bytes)
         live = list(accumulate(changes))
-        return cls(live, max(live))
+        return cls(live, full * max(live))
 
     def takes(self, group: _Group, place: int) -> bool:
         """Whether there is memory for the group's gradients up to ``place``, which then is theirs."""
