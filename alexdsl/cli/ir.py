@@ -169,8 +169,8 @@ def _graph(graph: Graph, layer: str | None) -> str:
 
 
 def _ops(graph: Graph, layer: str) -> Sequence[Op]:
-    """The ops made for a layer or one of its steps. Raises InputError naming the nearest."""
-    found = [op for op in graph if f"{op.layer}.".startswith(f"{layer}.")]
+    """The ops made for a layer or one of its steps, among others. Raises InputError naming the nearest."""
+    found = [op for op in graph if any(f"{name}.".startswith(f"{layer}.") for name in graph.layers(op))]
     if not found:
         from alexdsl.language import suggest
 

@@ -50,6 +50,11 @@ class Op:
         """The first result's name, by which people speak of the op."""
         return self.results[0].name if self.results else self.kind
 
+    @property
+    def origin(self) -> str:
+        """The layer that the op was made for and its place in the spec; the op's name where it is for several."""
+        return f"{self.layer} ({self.location})" if self.layer else f"%{self.name}"
+
     def with_attrs(self, **changes: Attr) -> Op:
         """A copy with these attributes set; one set to ``...`` is removed."""
         merged = {**self.attrs, **changes}
@@ -89,6 +94,10 @@ class Graph:
             for name in dict.fromkeys(op.operands):
                 users[name].append(op)
         return users
+
+    def layers(self, op: Op) -> Sequence[str]:
+        """The layer that an op was made for; those of its operands' producers where it is for several."""
+        return [op.layer] if op.layer else [self.producers[name].layer for name in op.operands]
 
     def type(self, name: str) -> TensorType:
         found = self.results[name].type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -135,6 +136,37 @@ class _Retyped(KernelFunction):
 def retyped(function: KernelFunction, **types: str) -> KernelFunction:
     """The kernel function with other annotations for these parameters."""
     return _Retyped(function, types)
+
+
+class _Several(KernelFunction):
+    """A kernel function of ``*arrays`` that takes a certain number of them."""
+
+    def __init__(self, function: KernelFunction, count: int) -> None:
+        super().__init__(function.function)
+        object.__setattr__(self, "_count", count)
+
+    @property
+    def parameters(self) -> Sequence[tuple[str, str]]:
+        rest = self._tree.args.vararg
+        assert rest is not None
+        assert rest.annotation is not None
+        annotation = ast.unparse(rest.annotation)
+        return [*super().parameters, *((f"{rest.arg}_{i}", annotation) for i in range(self.__dict__["_count"]))]
+
+    @property
+    def body(self) -> str:
+        """The function's text below its signature, with the arrays made a tuple where the docstring ends."""
+        rest = self._tree.args.vararg
+        assert rest is not None
+        names = [f"{rest.arg}_{i}" for i in range(self.__dict__["_count"])]
+        first, last = self._tree.body[0].lineno - 1, self._tree.body[0].end_lineno
+        lines = self._text.splitlines()
+        return "\n".join([*lines[first:last], f"    {rest.arg} = ({', '.join(names)})", *lines[last:]])
+
+
+def several(function: KernelFunction, count: int) -> KernelFunction:
+    """The kernel function with its ``*arrays`` so many parameters, two or more, as compilers of kernels want it."""
+    return _Several(function, count)
 
 
 def head_attrs(op: Op) -> Attrs:

@@ -55,6 +55,10 @@ class OpKind(ABC):
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         """The results' types. Raises ShapeError."""
 
+    def replaced(self, operands: int) -> Mapping[int, int]:
+        """``inplace`` of an op of so many operands."""
+        return self.inplace
+
     @abstractmethod
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         """The results by the textbook definition, in the arrays' own precision; never fast."""
@@ -175,11 +179,19 @@ class Draw(Protocol):
 
 
 class SolverKind(OpKind):
-    """An op that updates a parameter from its gradient, and the settings of the spec's ``solver`` block."""
+    """An op that updates parameters from their gradients, and the settings of the spec's ``solver`` block.
+
+    Operands are weight, velocity and gradient of each parameter, and last the schedule's factor of the step; results
+    are weight and velocity of each.
+    """
 
     parameters: ClassVar[Sequence[Parameter]] = ()
     rates: ClassVar[Sequence[str]] = ("lr", "decay", "momentum")
     """Settings that blocks may change for some parameters."""
+    inplace: ClassVar[Mapping[int, int]] = {0: 0, 1: 1}
+
+    def replaced(self, operands: int) -> Mapping[int, int]:
+        return {2 * i + j: 3 * i + j for i in range(operands // 3) for j in range(2)}
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,10 @@ class Registry:
 
     def __getitem__(self, name: str) -> OpKind:
         return self.ops[name]
+
+    def replaced(self, op: Op) -> Mapping[int, int]:
+        """The results of an op, fused or not, that take over the storage of an operand (result: operand)."""
+        return {} if "+" in op.kind else self[op.kind].replaced(len(op.operands))
 
 
 def _added(what: str, known: Mapping[str, N], more: Iterable[N]) -> Mapping[str, N]:

@@ -146,8 +146,7 @@ def _verify_replacements(graph: Graph, registry: Registry) -> None:
                 raise InvalidGraph(
                     f"%{op.name} = {op.kind} at stage '{graph.stage}': %{name} was overwritten by %{gone[name]}"
                 )
-        inplace = registry[op.kind].inplace if "+" not in op.kind else {}
-        for result, operand in inplace.items():
+        for result, operand in registry.replaced(op).items():
             name = op.operands[operand]
             lasting = graph.producers[name].kind in ("parameter", "state") or name in replaced
             if not lasting and op.kind != "accumulate":

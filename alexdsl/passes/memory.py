@@ -1,18 +1,18 @@
-"""laid-out -> scheduled, second half: gives every buffer its place in its device's arena, by liveness."""
+"""laid-out -> scheduled, last part: gives every buffer its place in its device's arena, by liveness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.graph import Graph
 from alexdsl.ir.protocol import Registry
 from alexdsl.ir.structure import LEAVES
 from alexdsl.ir.verify import ALIGN
 
 
 @dataclass
-class _Buffer:
+class Buffer:
     """Storage for one or more values, needed from op ``start`` up to and with op ``end``."""
 
     device: str
@@ -28,27 +28,8 @@ def plan_memory(graph: Graph, registry: Registry) -> Graph:
     Leaves and outputs live as long as the program. Buffers are placed in a few orders, and the one that needs the least
     memory is kept.
     """
-    owner: dict[str, _Buffer] = {}
-    scratch: dict[str, _Buffer] = {}
-    buffers: list[_Buffer] = []
+    owner, scratch, buffers = lives(graph, registry)
     last = len(graph.ops)
-    for i, op in enumerate(graph.ops):
-        assert op.device is not None
-        shared = _shared(op, registry)
-        for name in op.operands:
-            owner[name].end = max(owner[name].end, i)
-        for j, r in enumerate(op.results):
-            if j in shared:
-                owner[r.name] = owner[op.operands[shared[j]]]
-                continue
-            forever = op.kind in LEAVES
-            owner[r.name] = _Buffer(op.device, graph.type(r.name).bytes, 0 if forever else i, last if forever else i)
-            buffers.append(owner[r.name])
-        if op.attrs.get("workspace"):
-            scratch[op.name] = _Buffer(op.device, op.attrs["workspace"], i, i)
-            buffers.append(scratch[op.name])
-    for name in graph.outputs.values():
-        owner[name].end = last
     arenas = {device: _place([b for b in buffers if b.device == device], last) for device in graph.attrs["devices"]}
     ops = []
     for op in graph:
@@ -58,17 +39,39 @@ def plan_memory(graph: Graph, registry: Registry) -> Graph:
     return graph.with_ops(ops, attrs={**graph.attrs, "arenas": arenas})
 
 
-def _shared(op: Op, registry: Registry) -> Mapping[int, int]:
-    return {} if "+" in op.kind else registry[op.kind].inplace
+def lives(graph: Graph, registry: Registry) -> tuple[dict[str, Buffer], dict[str, Buffer], list[Buffer]]:
+    """The storage of every value and every op's workspace, by names, and all of it in the order of the ops."""
+    owner: dict[str, Buffer] = {}
+    scratch: dict[str, Buffer] = {}
+    buffers: list[Buffer] = []
+    last = len(graph.ops)
+    for i, op in enumerate(graph.ops):
+        assert op.device is not None
+        shared = registry.replaced(op)
+        for name in op.operands:
+            owner[name].end = max(owner[name].end, i)
+        for j, r in enumerate(op.results):
+            if j in shared:
+                owner[r.name] = owner[op.operands[shared[j]]]
+                continue
+            forever = op.kind in LEAVES
+            owner[r.name] = Buffer(op.device, graph.type(r.name).bytes, 0 if forever else i, last if forever else i)
+            buffers.append(owner[r.name])
+        if op.attrs.get("workspace"):
+            scratch[op.name] = Buffer(op.device, op.attrs["workspace"], i, i)
+            buffers.append(scratch[op.name])
+    for name in graph.outputs.values():
+        owner[name].end = last
+    return owner, scratch, buffers
 
 
-def _place(buffers: list[_Buffer], last: int) -> int:
+def _place(buffers: list[Buffer], last: int) -> int:
     """Offsets for buffers of one device; returns the arena's size."""
     base = 0
     passing = []
     for b in buffers:
         if b.start == 0 and b.end == last:
-            b.offset, base = base, base + _aligned(b.bytes)
+            b.offset, base = base, base + aligned(b.bytes)
         else:
             passing.append(b)
     best: tuple[int, list[int]] | None = None
@@ -84,23 +87,23 @@ def _place(buffers: list[_Buffer], last: int) -> int:
     return best[0]
 
 
-def _first_fit(buffers: list[_Buffer], base: int) -> int:
+def _first_fit(buffers: list[Buffer], base: int) -> int:
     """Places buffers one after the other, each at the lowest offset that is free while it lives; the top reached."""
-    placed: list[_Buffer] = []
+    placed: list[Buffer] = []
     top = base
     for b in buffers:
         offset = base
         for other in sorted((o for o in placed if o.start <= b.end and b.start <= o.end), key=lambda o: o.offset):
-            if offset + _aligned(b.bytes) <= other.offset:
+            if offset + aligned(b.bytes) <= other.offset:
                 break
-            offset = max(offset, other.offset + _aligned(other.bytes))
+            offset = max(offset, other.offset + aligned(other.bytes))
         b.offset = offset
         placed.append(b)
-        top = max(top, offset + _aligned(b.bytes))
+        top = max(top, offset + aligned(b.bytes))
     return top
 
 
-_ORDERS: tuple[Callable[[_Buffer], tuple[int, ...]], ...] = (
+_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.bytes,),
     lambda b: (-b.bytes * (b.end - b.start + 1),),
     lambda b: (b.start - b.end, -b.bytes),
@@ -109,5 +112,6 @@ _ORDERS: tuple[Callable[[_Buffer], tuple[int, ...]], ...] = (
 """Orders in which buffers are placed: by size, by size and life together, by life, by beginning."""
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """The bytes that a buffer of ``size`` takes of an arena."""
     return -(-max(size, 1) // ALIGN) * ALIGN

@@ -10,6 +10,7 @@ from alexdsl.ir.graph import Graph, prune
 from alexdsl.ir.protocol import STAGES, Registry
 from alexdsl.ir.verify import verify
 from alexdsl.passes.fuse import fuse
+from alexdsl.passes.gather import gather_updates
 from alexdsl.passes.grad import differentiate
 from alexdsl.passes.infer import Report, infer
 from alexdsl.passes.layout import layout
@@ -67,6 +68,7 @@ PIPELINE = (
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),
     Pass("layout", lambda g, o: layout(g, o.backend), to="laid-out"),
     Pass("schedule", lambda g, o: schedule(g, o.backend, o.strategies), to="scheduled"),
+    Pass("gather", lambda g, o: gather_updates(g, o.registry), ("train",)),
     Pass("memory", lambda g, o: plan_memory(g, o.registry)),
     Pass("lower", lambda g, o: o.backend.lower(g), to="program"),
 )

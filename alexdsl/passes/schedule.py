@@ -1,4 +1,4 @@
-"""laid-out -> scheduled, first half: picks a strategy for every op, by the backend's deterministic cost table or as it
+"""laid-out -> scheduled, first part: picks a strategy for every op, by the backend's deterministic cost table or as it
 was measured."""
 
 from __future__ import annotations

@@ -105,8 +105,7 @@ class CpuExecutable:
                 try:
                     workers.run(step.function, step.args, step.units, step.grain)
                 except Exception as error:
-                    where = f"{step.op.layer} ({step.op.location})"
-                    raise Fault(f"{where}, kernel of '{step.op.kind}': {error}") from error
+                    raise Fault(f"{step.op.origin}, kernel of '{step.op.kind}': {error}") from error
         finally:
             set_float_mode(mode)
 

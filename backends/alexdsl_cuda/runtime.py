@@ -55,7 +55,7 @@ class CudaExecutable:
                 action.launch.attrs["block"],
                 [self._argument(action, *pair) for pair in self._pairs(action)],
             )
-            return f"{op.layer} ({op.location}), kernel of '{op.kind}'", partial(driver.launch, stream, prepared)
+            return f"{op.origin}, kernel of '{op.kind}'", partial(driver.launch, stream, prepared)
         if isinstance(action, Copy):
             target, source = self._place(*action.target), self._place(*action.source)
             return f"{action.op.layer}, copy", partial(driver.copy, stream, target, source, action.size)

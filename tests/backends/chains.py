@@ -4,7 +4,7 @@ precision, through the passes that every program takes from ``placed`` on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from alexdsl.passes.fuse import fuse
 from alexdsl.passes.layout import layout
 from alexdsl.passes.memory import plan_memory
 from alexdsl.passes.schedule import schedule
+from alexdsl.solvers import SOLVERS
 from tests.layers.samples import REGISTRY, STEP, Sample, Tape
 
 DEVICE = "host"
@@ -44,7 +45,7 @@ class Chain:
     registry: Registry = REGISTRY
 
     def graph(self) -> Graph:
-        replaced = {op.operands[i] for op in self.ops for i in self.registry[op.kind].inplace.values()}
+        replaced = {op.operands[i] for op in self.ops for i in self.registry.replaced(op).values()}
         kinds = {**dict.fromkeys(self.weights, "parameter"), **dict.fromkeys(replaced, "state")}
         leaves = [
             Op(kinds.get(name, "input"), (), (Result(name, type),), {"field": name}, DEVICE)
@@ -187,6 +188,39 @@ class Builder:
 
     def chain(self, *outputs: str, weights: Sequence[str] = ()) -> Chain:
         return Chain(self.ops, self.leaves, weights, outputs, self.registry)
+
+
+def updates(velocity: str, *sizes: int) -> Builder:
+    """One update of parameters of so many elements."""
+    types = {f"{name}{i}": f32(size) for i, size in enumerate(sizes) for name in "wvg"}
+    results = " ".join(f"w{i}.new v{i}.new" for i in range(len(sizes)))
+    attrs = {"lr": 0.2, "momentum": 0.9, "decay": 0.01, "velocity": velocity}
+    return Builder(REGISTRY.extended(SOLVERS), **types, r=f32()).op("sgd", f"{' '.join(types)} r", results, attrs)
+
+
+def one_by_one(chain: Chain) -> Chain:
+    """The chain with its update in as many ops as it has parameters."""
+    (update,) = chain.ops
+    *arrays, rate = update.operands
+    ops = [
+        replace(update, operands=(*arrays[3 * i : 3 * i + 3], rate), results=update.results[2 * i : 2 * i + 2])
+        for i in range(len(arrays) // 3)
+    ]
+    return replace(chain, ops=ops, outputs=[r.name for r in update.results])
+
+
+def check_updates(target: Target, *sizes: int) -> None:
+    """Parameters of these sizes, updated together, are the reference's, and the bits that each becomes alone."""
+    for velocity in ("inside", "outside"):
+        together = updates(velocity, *sizes).chain()
+        given = values(together)
+        together.check(target, given)
+        alone = one_by_one(together)
+        assert len(alone.ops) == len(sizes)
+        found = together.run(target, given)
+        assert len(found) == 2 * len(sizes)
+        for name, array in alone.run(target, given).items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def values(chain: Chain, seed: int = 3) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from alexdsl.ir import philox
 from alexdsl.ir.protocol import Array, ShapeError
 from alexdsl.ir.types import TensorType, f32
 from alexdsl.layers.elementwise import Elementwise, elementwise_ops
+from alexdsl.passes.gather import AT_ONCE
 from tests.backends.chains import (
     BIAS,
     CHAINS,
@@ -30,6 +31,7 @@ from tests.backends.chains import (
     Builder,
     Target,
     check_layer,
+    check_updates,
     kinds,
     values,
 )
@@ -103,6 +105,11 @@ def test_a_new_kind_joins_a_convolution() -> None:
     backward = builder.op("leaky_relu_grad", "dx x", "dz", {"slope": 0.1}).chain(weights=["w"])
     assert kinds(CPU, backward) == ["conv_input_grad+leaky_relu_grad"]
     backward.check(CPU, values(backward))
+
+
+def test_updates_of_several_parameters_are_those_of_each() -> None:
+    check_updates(CPU, 12, 70_000, 7, 4096, 1000)
+    check_updates(CPU, *[257] * AT_ONCE)
 
 
 @pytest.mark.parametrize("shape", [(3, 4111), (2, 5, 3, 7)])

@@ -123,7 +123,7 @@ def arrays_of(op: Op, values: Mapping[str, Array], memory: emulator.Memory) -> d
         type = program().type(name)
         found[name] = memory.array(physical(type), NUMPY[type.dtype], name)
         logical(found[name], type)[...] = values[name]
-    inplace = {} if "+" in op.kind else REGISTRY[op.kind].inplace
+    inplace = REGISTRY.replaced(op)
     for i, result in enumerate(op.results):
         type = program().type(result.name)
         if i in inplace:

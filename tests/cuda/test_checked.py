@@ -105,7 +105,8 @@ def too_many(program: Graph) -> Graph:
 
     def more(launches: tuple[Launch, ...]) -> tuple[Launch, ...]:
         (launch,) = launches
-        return (replace(launch, args=(*launch.args[:-1], 256)),)
+        *others, _, weight, velocity, small = launch.args
+        return (replace(launch, args=(*others, small, weight, velocity, small)),)
 
     return changed(program, "sgd", more)
 

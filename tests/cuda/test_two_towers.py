@@ -58,7 +58,7 @@ def test_gradients_in_bf16_are_those_of_fp32_but_for_rounding() -> None:
 
 def test_one_step_in_the_simulator() -> None:
     # Numba has to be told before it is imported, so in a process of its own.
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-W", "ignore", "-c", SIMULATE]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    command, root = [sys.executable, "-W", "ignore", "-c", SIMULATE], Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -35,7 +35,7 @@ def run_checked(program: Graph, registry: Registry, leaves: Mapping[str, Array])
     arrays: dict[str, Array] = {}
     reports = []
     for op in program:
-        inplace = {} if "+" in op.kind else registry[op.kind].inplace
+        inplace = registry.replaced(op)
         for i, r in enumerate(op.results):
             type = program.type(r.name)
             if i in inplace:

@@ -15,7 +15,8 @@ import pytest
 from alexdsl_cuda import backend
 
 from alexdsl.ir.types import f32
-from tests.backends.chains import CHAINS, Chain, Target, close, kinds
+from alexdsl.passes.gather import AT_ONCE
+from tests.backends.chains import CHAINS, Chain, Target, check_updates, close, kinds
 from tests.cuda_kernels.cases import NEEDS_NUMBA_CUDA, PRODUCTS, REGISTRY, build, every, often
 
 EMULATOR = Target(backend, "emu")
@@ -52,6 +53,13 @@ def test_kernels_are_the_references(name: str) -> None:
     for value in program.outputs.values():
         close(checked.values[value], expected[value], 2e-6)
     assert [str(finding) for _, report in checked.reports for finding in report.findings] == []
+
+
+@NEEDS_NUMBA_CUDA
+def test_updates_of_several_parameters_are_those_of_each() -> None:
+    check_updates(EMULATOR, 12, 2500, 1024, 4)
+    check_updates(EMULATOR, 12, 2500, 7, 1024, 259)
+    check_updates(EMULATOR, *[300] * AT_ONCE)
 
 
 @NEEDS_NUMBA_CUDA

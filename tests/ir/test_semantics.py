@@ -66,6 +66,14 @@ def test_sums_of_weights_are_shared_by_rows() -> None:
     np.testing.assert_array_equal(SEMANTICS.reference("sum", [a, b], {"towers": 2, "cut": 0})[0], a + b)
 
 
+@pytest.mark.parametrize("operands", ["w v g", "w v", "w v g w v r", "w v h r", "w v g w v h r", "w v g w"])
+def test_an_update_takes_three_of_a_shape_for_each_parameter_and_the_rate(operands: str) -> None:
+    types = {"w": f32(4, 3), "v": f32(4, 3), "g": f32(4, 3), "h": f32(3, 4), "r": f32()}
+    assert SEMANTICS.infer("sgd", [types[name] for name in "wvgwvgr"], {}) == [types[name] for name in "wvwv"]
+    with pytest.raises(ShapeError, match="takes weight, velocity and gradient of each"):
+        SEMANTICS.infer("sgd", [types[name] for name in operands.split()], {})
+
+
 def test_unknown_kinds_are_no_kinds() -> None:
     with pytest.raises(KeyError):
         SEMANTICS.kinds("conv+nonsense")

@@ -32,7 +32,7 @@ def _same(graph: Graph) -> dict[str, str]:
     """For a result that takes over an operand's storage, the first value of that storage."""
     same: dict[str, str] = {}
     for op in graph:
-        for result, operand in (REGISTRY[op.kind].inplace if "+" not in op.kind else {}).items():
+        for result, operand in REGISTRY.replaced(op).items():
             same[op.results[result].name] = same.get(op.operands[operand], op.operands[operand])
     return same
 
