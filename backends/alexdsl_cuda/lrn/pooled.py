@@ -26,14 +26,13 @@ def maxpool_grad_lrn_grad(
     terms = cuda.local.array(NEAR, float32)
     won = cuda.local.array(SIZE, float32)
     grad = cuda.local.array(SIZE, float32)
-    places = cuda.local.array(SIZE, int32)
     value = cuda.local.array(SIZE, float32)
     t, block, iy = uint32(cuda.threadIdx.x), uint32(cuda.blockIdx.x), int32(cuda.blockIdx.y)
     n = int32(block // ACROSS)
     c, ix = uint32(t % PARTS * SIZE), int32(block % ACROSS * (BLOCK // PARTS) + t // PARTS)
     at, own, live = uint32(((n * HEIGHT + iy) * WIDTH + ix) * CHANNELS + c), int32(int32(c) - FIRST), ix < WIDTH
     fetch_around(near, x, at, c, live, SIZE, CHANNELS, BEHIND, PIECES)
-    gather(won, grad, places, dy, index, n, iy, ix, own, live and 0 <= own < OWN)
+    gather(won, grad, dy, index, n, iy, ix, own, live and 0 <= own < OWN)
     lrn_slope(value, near, won, terms, tile, t, c)
     finish(value, near, dx, other, at, live)
 
