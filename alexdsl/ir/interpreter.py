@@ -9,7 +9,7 @@ import numpy as np
 
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Array, Registry
-from alexdsl.ir.semantics import Semantics
+from alexdsl.ir.semantics import Semantics, taken_over
 from alexdsl.ir.structure import LEAVES
 
 
@@ -37,7 +37,7 @@ def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> O
             continue
         results = semantics.reference(op.kind, [values[name] for name in op.operands], op.attrs)
         values.update(zip((r.name for r in op.results), results, strict=True))
-        for result, operand in _replaced(op, registry).items():
+        for result, operand in taken_over(op, registry).items():
             leaf = _leaf_of(graph, op.operands[operand], registry)
             if leaf is None:
                 continue
@@ -47,15 +47,11 @@ def interpret(graph: Graph, registry: Registry, given: Mapping[str, Array]) -> O
     return Outcome({k: values[v] for k, v in graph.outputs.items()}, replaced, values)
 
 
-def _replaced(op: Op, registry: Registry) -> Mapping[int, int]:
-    return {} if "+" in op.kind else registry[op.kind].inplace
-
-
 def _leaf_of(graph: Graph, name: str, registry: Registry) -> Op | None:
     """The weight or state whose storage a value has taken over, if it has."""
     op = graph.producers[name]
     while op.kind not in LEAVES:
-        operand = _replaced(op, registry).get([r.name for r in op.results].index(name))
+        operand = taken_over(op, registry).get([r.name for r in op.results].index(name))
         if operand is None:
             return None
         name = op.operands[operand]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,6 +49,16 @@ def fuse_ops(chain: Sequence[Op], keep: Iterable[str]) -> Op:
     last = chain[-1]
     kind = "+".join(op.kind for op in chain)
     return Op(kind, tuple(operands), tuple(r for _, r in results), attrs, last.device, last.layer, last.location)
+
+
+def taken_over(op: Op, registry: Registry) -> Mapping[int, int]:
+    """Results that take over the storage of an operand (result: operand); in a fused op its first member's."""
+    head, _, more = op.kind.partition("+")
+    found = registry[head].inplace
+    if not more:
+        return found
+    keep = op.attrs["keep"]
+    return {keep.index(f"0.{result}"): operand for result, operand in found.items()}
 
 
 def tower_part(value: Cut, index: int, towers: int, size: int, what: str) -> slice:

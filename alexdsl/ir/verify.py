@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import STAGES, Registry
-from alexdsl.ir.semantics import Semantics
+from alexdsl.ir.semantics import Semantics, taken_over
 from alexdsl.ir.structure import LEAVES
 
 ALIGN = 64
@@ -57,7 +57,7 @@ def _broken(graph: Graph, op: Op, registry: Registry, defined: set[str]) -> Iter
 
 
 def _illegal(graph: Graph, op: Op, registry: Registry) -> Iterator[str]:
-    for name in op.kind.split("+"):
+    for position, name in enumerate(op.kind.split("+")):
         kind = registry.ops.get(name)
         if kind is None:
             yield f"there is no op kind '{name}'"
@@ -65,8 +65,10 @@ def _illegal(graph: Graph, op: Op, registry: Registry) -> Iterator[str]:
         past = graph.stage != "program" and STAGES.index(graph.stage) > STAGES.index(kind.last_stage)
         if past or not reached(graph, kind.first_stage):
             yield f"'{name}' is legal from '{kind.first_stage}' to '{kind.last_stage}'"
-        if "+" in op.kind and kind.inplace:
+        if "+" in op.kind and (kind.inplace if position else 0 in kind.inplace):
             yield f"'{name}' acts in place, and is not fused"
+        elif "+" in op.kind and any(f"0.{result}" not in op.attrs["keep"] for result in kind.inplace):
+            yield f"'{name}' acts in place, and does not keep what it makes there"
     if "+" in op.kind and not reached(graph, "fused"):
         yield "fused ops come with stage 'fused'"
     if op.kind not in LEAVES and op.attrs.get("towers", 1) != 1 and reached(graph, "placed"):
@@ -146,8 +148,7 @@ def _verify_replacements(graph: Graph, registry: Registry) -> None:
                 raise InvalidGraph(
                     f"%{op.name} = {op.kind} at stage '{graph.stage}': %{name} was overwritten by %{gone[name]}"
                 )
-        inplace = registry[op.kind].inplace if "+" not in op.kind else {}
-        for result, operand in inplace.items():
+        for result, operand in taken_over(op, registry).items():
             name = op.operands[operand]
             lasting = graph.producers[name].kind in ("parameter", "state") or name in replaced
             if not lasting and op.kind != "accumulate":

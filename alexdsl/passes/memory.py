@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from alexdsl.ir.graph import Graph, Op
+from alexdsl.ir.graph import Graph
 from alexdsl.ir.protocol import Registry
+from alexdsl.ir.semantics import taken_over
 from alexdsl.ir.structure import LEAVES
 from alexdsl.ir.verify import ALIGN
 
@@ -34,7 +35,7 @@ def plan_memory(graph: Graph, registry: Registry) -> Graph:
     last = len(graph.ops)
     for i, op in enumerate(graph.ops):
         assert op.device is not None
-        shared = _shared(op, registry)
+        shared = taken_over(op, registry)
         for name in op.operands:
             owner[name].end = max(owner[name].end, i)
         for j, r in enumerate(op.results):
@@ -56,10 +57,6 @@ def plan_memory(graph: Graph, registry: Registry) -> Graph:
         results = tuple(replace(r, offset=owner[r.name].offset) for r in op.results)
         ops.append(replace(op, results=results, attrs={**op.attrs, **at}))
     return graph.with_ops(ops, attrs={**graph.attrs, "arenas": arenas})
-
-
-def _shared(op: Op, registry: Registry) -> Mapping[int, int]:
-    return {} if "+" in op.kind else registry[op.kind].inplace
 
 
 def _place(buffers: list[_Buffer], last: int) -> int:

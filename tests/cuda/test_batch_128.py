@@ -22,7 +22,7 @@ from alexdsl_cuda.emulator.memory import WRITTEN_BEFORE
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.layouts import MAPS, logical, physical
 from alexdsl.ir.protocol import Array
-from alexdsl.ir.semantics import Semantics
+from alexdsl.ir.semantics import Semantics, taken_over
 from alexdsl.ir.types import NUMPY, TensorType
 from alexdsl.passes.pipeline import Options, at_stage
 from alexdsl.registry import registry
@@ -123,7 +123,7 @@ def arrays_of(op: Op, values: Mapping[str, Array], memory: emulator.Memory) -> d
         type = program().type(name)
         found[name] = memory.array(physical(type), NUMPY[type.dtype], name)
         logical(found[name], type)[...] = values[name]
-    inplace = {} if "+" in op.kind else REGISTRY[op.kind].inplace
+    inplace = taken_over(op, REGISTRY)
     for i, result in enumerate(op.results):
         type = program().type(result.name)
         if i in inplace:

@@ -16,6 +16,7 @@ from alexdsl_cuda.emulator import Memory, Module, Report, check
 from alexdsl.ir.graph import Graph, Launch, Op
 from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array, Registry
+from alexdsl.ir.semantics import taken_over
 from alexdsl.ir.structure import LEAVES
 from alexdsl.ir.types import NUMPY
 
@@ -35,7 +36,7 @@ def run_checked(program: Graph, registry: Registry, leaves: Mapping[str, Array])
     arrays: dict[str, Array] = {}
     reports = []
     for op in program:
-        inplace = {} if "+" in op.kind else registry[op.kind].inplace
+        inplace = taken_over(op, registry)
         for i, r in enumerate(op.results):
             type = program.type(r.name)
             if i in inplace:

@@ -33,10 +33,11 @@ def _unpooled(shape: tuple[int, ...], small: tuple[int, ...], **given: int) -> C
     return builder.op("maxpool_grad", "dy i", "dx", pooled(shape, **given)).op("relu_grad", "dx y", "dz", {}).chain()
 
 
-def _norm(shape: tuple[int, ...]) -> Chain:
+def _norm(shape: tuple[int, ...], relu: bool = False) -> Chain:
     c = f32(shape[1])
     builder = build(x=f32(*shape), w=c, b=c, m=c, v=c)
-    return builder.op("batch_norm", "x w b m v", "y mean rstd m2 v2", attrs("batch_norm")).chain()
+    builder = builder.op("batch_norm", "x w b m v", "y mean rstd m2 v2", attrs("batch_norm"))
+    return (builder.layer("relu", "y", "z") if relu else builder).chain()
 
 
 def _norm_grad(shape: tuple[int, ...]) -> Chain:
@@ -70,6 +71,7 @@ CASES = {
     "concat": (build(a=MAPS, b=MAPS).layer("concat", "a b", "y").chain(), 1.0),
     # x, or dy and x, once more than a pass over them would: statistics first.
     "batch_norm": (_norm((8, 64, 28, 28)), 1.5),
+    "batch_norm and relu": (_norm((8, 64, 28, 28), relu=True), 1.5),
     "batch_norm of few pixels": (_norm((16, 512, 7, 7)), 1.5),
     "batch_norm_grad": (_norm_grad((8, 64, 28, 28)), 5 / 3),
 }  # fmt: skip

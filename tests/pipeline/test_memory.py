@@ -8,6 +8,7 @@ from itertools import combinations
 import pytest
 
 from alexdsl.ir.graph import Graph
+from alexdsl.ir.semantics import taken_over
 from alexdsl.ir.structure import LEAVES
 from alexdsl.passes.pipeline import Options, at_stage
 from tests.pipeline.example_backend import ExampleBackend
@@ -32,7 +33,7 @@ def _same(graph: Graph) -> dict[str, str]:
     """For a result that takes over an operand's storage, the first value of that storage."""
     same: dict[str, str] = {}
     for op in graph:
-        for result, operand in (REGISTRY[op.kind].inplace if "+" not in op.kind else {}).items():
+        for result, operand in taken_over(op, REGISTRY).items():
             same[op.results[result].name] = same.get(op.operands[operand], op.operands[operand])
     return same
 
