@@ -249,8 +249,12 @@ class Registry:
         return self.ops[name]
 
     def replaced(self, op: Op) -> Mapping[int, int]:
-        """The results of an op, fused or not, that take over the storage of an operand (result: operand)."""
-        return {} if "+" in op.kind else self[op.kind].replaced(len(op.operands))
+        """The results of an op that take over the storage of an operand (result: operand); in a fused op its head's."""
+        head, _, more = op.kind.partition("+")
+        if not more:
+            return self[head].replaced(len(op.operands))
+        keep = op.attrs["keep"]
+        return {keep.index(f"0.{result}"): operand for result, operand in self[head].inplace.items()}
 
 
 def _added(what: str, known: Mapping[str, N], more: Iterable[N]) -> Mapping[str, N]:

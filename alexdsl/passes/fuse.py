@@ -13,15 +13,15 @@ def fuse(graph: Graph, registry: Registry, backend: Backend) -> Graph:
     """The graph with chains fused: each member's first operand is the first result of the member before.
 
     A result that others read too stays a result of the fused op, if all of them come after its last member and the
-    backend can store it on the way; the chain ends there. Ops that act in place stay by themselves, and move behind
-    the readers of what they overwrite: a fused op stands where its last member stood.
+    backend can store it on the way; the chain ends there. Results beside those that flow stay. Of ops that act in
+    place only a chain's first may be one, and not on what flows. Solvers move behind the readers of what they
+    overwrite: a fused op stands where its last member stood.
     """
     position = {op.name: i for i, op in enumerate(graph.ops)}
-    outputs = set(graph.outputs.values())
     taken: set[str] = set()
     fused: dict[str, Op] = {}
     for op in graph:
-        if op.name in taken or op.kind in (*LEAVES, "copy") or registry[op.kind].inplace:
+        if op.name in taken or op.kind in (*LEAVES, "copy") or 0 in registry[op.kind].inplace:
             continue
         chain, keep = [op], set[str]()
         while not keep and (found := _next(graph, chain, position)) and found[0].name not in taken:
@@ -35,7 +35,7 @@ def fuse(graph: Graph, registry: Registry, backend: Backend) -> Graph:
             chain.append(member)
         if len(chain) > 1:
             taken |= {o.name for o in chain}
-            keep |= {r.name for o in chain for r in o.results[1:] if graph.users[r.name] or r.name in outputs}
+            keep |= {r.name for o in chain for r in o.results[1:]}
             fused[chain[-1].name] = fuse_ops(chain, keep)
     ops = [fused.get(op.name, op) for op in graph if op.name in fused or op.name not in taken]
     return graph.with_ops(_updates_last(ops, registry), stage="fused")

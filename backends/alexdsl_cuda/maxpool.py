@@ -19,17 +19,6 @@ from alexdsl_cuda.quads import fetch, flat, read, size_of, thread, write
 
 
 @kernel
-def read_places(places, index, at, *, SIZE):
-    """The places in their windows of SIZE winners."""
-    if SIZE == 4:
-        word = int32(index[uint32(at // 4)])
-        for i in range(SIZE):
-            places[i] = int32((word >> (8 * i)) & 255)
-    else:
-        places[0] = int32(index[at])
-
-
-@kernel
 def write_places(index, at, places, *, SIZE):
     """The places in their windows of SIZE winners, a byte each if they are four."""
     if SIZE == 4:
@@ -82,25 +71,38 @@ def maxpool(
 
 
 @kernel
+def join_won(total, grad, index, at, mine, *, SIZE):
+    """total += a window's gradient of the channels whose winner was at place ``mine``."""
+    if SIZE == 4:
+        # Four places are a word; those that are ``mine`` become bytes of zero.
+        word = uint32(uint32(index[uint32(at // 4)]) ^ uint32(mine * 0x01010101))
+        for k in range(SIZE):
+            total[k] += grad[k] if uint32(word >> 8 * k & 255) == 0 else float32(0.0)
+    else:
+        total[0] += grad[0] if int32(index[at]) == mine else float32(0.0)
+
+
+@kernel
 def gather(
-    total, grad, places, dy, index, n, iy, ix, c, live, *, SIZE, OWN, OUT_H, OUT_W, KH, KW, SH, SW, TOP, LEFT,
+    total, grad, dy, index, n, iy, ix, c, live, *, SIZE, OWN, OUT_H, OUT_W, KH, KW, SH, SW, TOP, LEFT,
 ):  # fmt: skip
     """total = what the pixel won: the gradients of the windows that hold it, where it was the winner."""
     for i in range(SIZE):
         total[i] = float32(0.0)
     # The last windows that may hold the pixel; those before them are counted back from here.
     bottom, right = int32(uint32(iy + TOP) // SH), int32(uint32(ix + LEFT) // SW)
+    last = int32(int32(int32(n * OUT_H) + bottom) * OUT_W)
+    last = int32(int32(int32(last + right) * OWN) + c)
     for i in range((KH + SH - 1) // SH):
-        for j in range((KW + SW - 1) // SW):
-            oy, ox = int32(bottom - i), int32(right - j)
-            down, along = int32(iy + TOP - oy * SH), int32(ix + LEFT - ox * SW)
-            # A branch, not a predicate: of windows that overlap, most threads of a warp leave out the same ones.
-            if live and 0 <= oy < OUT_H and 0 <= ox < OUT_W and down < KH and along < KW:
-                at = uint32(((n * OUT_H + oy) * OUT_W + ox) * OWN + c)
-                read(grad, dy, at)
-                read_places(places, index, at)
-                for k in range(SIZE):
-                    total[k] += grad[k] if places[k] == int32(down * KW + along) else float32(0.0)
+        down = int32(int32(uint32(iy + TOP) % SH) + i * SH)
+        # A branch, not a predicate: most threads of a warp are of one row of pixels, and leave out the same windows.
+        if live and i <= bottom < OUT_H + i and down < KH:
+            for j in range((KW + SW - 1) // SW):
+                along = int32(int32(uint32(ix + LEFT) % SW) + j * SW)
+                if j <= right < OUT_W + j and along < KW:
+                    at = uint32(int32(last - (i * OUT_W + j) * OWN))
+                    read(grad, dy, at)
+                    join_won(total, grad, index, at, uint32(down * KW + along))
 
 
 @kernel
@@ -113,10 +115,9 @@ def maxpool_grad(
         total = cuda.local.array(SIZE, float32)
         grad = cuda.local.array(SIZE, float32)
         extra = cuda.local.array(SIZE, float32)
-        places = cuda.local.array(SIZE, int32)
         c, pixel = uint32(t % (OWN // SIZE) * SIZE), uint32(t // (OWN // SIZE))
         ix, iy, n = int32(pixel % WIDTH), int32(pixel // WIDTH % HEIGHT), int32(pixel // (WIDTH * HEIGHT))
-        gather(total, grad, places, dy, index, n, iy, ix, c, True)
+        gather(total, grad, dy, index, n, iy, ix, c, True)
         at = uint32(t * SIZE)
         read(extra, other, at)
         for i in range(SIZE):

@@ -90,9 +90,12 @@ def _norms(shape: tuple[int, ...], **given: Any) -> dict[str, Chain]:
     norm, x, channels = attrs("batch_norm", **given), f32(*shape), f32(shape[1])
     runs = shape[0] // given["over"] if "over" in given else 1
     kept, name = f32(runs, shape[1]), f"{'x'.join(map(str, shape))} {given}"
+    forward = {"x": x, "w": channels, "b": channels, "m": channels, "v": channels}
     return {
-        f"batch_norm {name}": build(x=x, w=channels, b=channels, m=channels, v=channels)
-        .op("batch_norm", "x w b m v", "y mean rstd m2 v2", norm).chain(),
+        f"batch_norm {name}": build(**forward).op("batch_norm", "x w b m v", "y mean rstd m2 v2", norm).chain(),
+        f"batch_norm+relu {name}": build(**forward)
+        .op("batch_norm", "x w b m v", "y mean rstd m2 v2", norm).layer("relu", "y", "z")
+        .chain("z", "mean", "rstd", "m2", "v2"),
         f"batch_norm_grad {name}": build(dy=x, x=x, w=channels, mean=kept, rstd=kept)
         .op("batch_norm_grad", "dy x w mean rstd", "dx dw db", norm).chain(),
     }  # fmt: skip

@@ -72,6 +72,10 @@ BROKEN: dict[str, tuple[Callable[[], Graph], str]] = {
         lambda: _changed(_after("fuse"), _kind("sgd"), kind="sgd+relu"),
         "'sgd' acts in place, and is not fused",
     ),
+    "fused in place, and lost": (
+        lambda: _attrs(_after("fuse", "resnet"), "batch_norm+relu", keep=("1.0",)),
+        "'batch_norm' acts in place, and does not keep what it makes there",
+    ),
     "towers": (lambda: _attrs(_after("place"), "avgpool", towers=2), "towers are cut before"),
     "no device": (lambda: _changed(_after("place"), _kind("tanh"), device=None), "have a device"),
     "device too soon": (lambda: _changed(_after("infer"), _kind("tanh"), device="device0"), "have a device"),

@@ -6,7 +6,7 @@ import math
 
 from alexdsl.ir.kernels import kernel
 from alexdsl_cuda.batch_norm.rows import merge_lines, plane
-from alexdsl_cuda.dialect import F1, cuda, float32, uint32
+from alexdsl_cuda.dialect import F1, Function, cuda, float32, uint32
 from alexdsl_cuda.quads import read, thread, write
 
 
@@ -106,9 +106,9 @@ def frozen(mean: F1, rstd: F1, running_mean: F1, running_variance: F1, epsilon: 
 
 @kernel
 def normalise(
-    x: F1, weight: F1, bias: F1, mean: F1, rstd: F1, y: F1, count: int, *, SIZE, CHANNELS, ROWS,
+    x: F1, weight: F1, bias: F1, mean: F1, rstd: F1, y: F1, count: int, *, SIZE, CHANNELS, ROWS, EPILOGUE: Function,
 ) -> None:  # fmt: skip
-    """y = (x - mean) rstd weight + bias; a thread makes SIZE channels of a row."""
+    """y = EPILOGUE((x - mean) rstd weight + bias); a thread makes SIZE channels of a row."""
     t = thread()
     if t < uint32(count):
         value = cuda.local.array(SIZE, float32)
@@ -124,5 +124,5 @@ def normalise(
         read(factor, weight, c)
         read(shift, bias, c)
         for k in range(SIZE):
-            value[k] = (value[k] - centre[k]) * scale[k] * factor[k] + shift[k]
+            value[k] = EPILOGUE((value[k] - centre[k]) * scale[k] * factor[k] + shift[k])
         write(y, at, value)

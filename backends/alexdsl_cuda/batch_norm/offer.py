@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction
-from alexdsl.ir.protocol import Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cuda.batch_norm.backward import add_slopes, batch_norm_grad, slopes
 from alexdsl_cuda.batch_norm.forward import frozen, moments, normalise, statistics
 from alexdsl_cuda.batch_norm.rows import Cut, cut
-from alexdsl_cuda.offer import Args, Call, Offer, rows_of
+from alexdsl_cuda.offer import Args, Call, Constants, Offer, extras, head_attrs, rows_of, scalars, tail
 from alexdsl_cuda.quads import WARP, flat
 
 MERGERS = 16
@@ -19,16 +19,21 @@ MERGERS = 16
 
 
 class BatchNorm(Offer):
-    """``batch_norm`` and its gradient, for maps and vectors."""
+    """``batch_norm`` and its gradient, for maps and vectors; an epilogue of elementwise kinds with no further operand
+    follows ``batch_norm``."""
 
     heads = ("batch_norm", "batch_norm_grad")
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        return not keeps and chain[0].name == "batch_norm" and scalars(chain[1:]) and not extras(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         return [rows_of(t) for t in operands], [rows_of(t) for t in results]
 
     def _cut(self, op: Op, operands: Types) -> Cut:
         x = operands[1 if op.kind == "batch_norm_grad" else 0]
-        over = op.attrs["over"] if op.attrs["stats"] == "batch" else None
+        attrs = head_attrs(op)
+        over = attrs["over"] if attrs["stats"] == "batch" else None
         runs = x.shape[0] // over if over else 1
         return cut(x.shape[1], runs, x.elements // x.shape[1] // runs)
 
@@ -36,11 +41,12 @@ class BatchNorm(Offer):
         parts = self._cut(op, operands)
         if op.kind == "batch_norm_grad":
             return (Strategy("", 4 * (parts.parts + 2 * parts.runs * parts.channels)),)
-        return (Strategy("", 4 * parts.parts if op.attrs["stats"] == "batch" else 0),)
+        return (Strategy("", 4 * parts.parts if head_attrs(op)["stats"] == "batch" else 0),)
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names, made = [f"%{name}" for name in op.operands], [f"%{r.name}" for r in op.results]
-        parts, batch = self._cut(op, operands), op.attrs["stats"] == "batch"
+        attrs = head_attrs(op)
+        parts, batch = self._cut(op, operands), attrs["stats"] == "batch"
         threads = parts.runs * parts.rows * parts.channels // parts.size
         last = {name: parts.constants[name] for name in ("SIZE", "CHANNELS", "ROWS")}
         if op.kind == "batch_norm_grad":
@@ -53,16 +59,18 @@ class BatchNorm(Offer):
                 flat(batch_norm_grad, (dy, x, weight, mean, rstd, dx, "workspace"), threads, grad),
             ]
         x, weight, bias = names[:3]
-        y, mean, rstd, running_mean, running_variance = made
-        epsilon, kept = float(op.attrs["epsilon"]), (mean, rstd, running_mean, running_variance)
+        # What a chain's last member makes comes last.
+        y, mean, rstd, running_mean, running_variance = (made[-1], *made[:-1]) if "+" in op.kind else made
+        epsilon, kept = float(attrs["epsilon"]), (mean, rstd, running_mean, running_variance)
         first = [flat(frozen, (*kept, epsilon), parts.channels, {})]
         if batch:
-            args = (*kept, "workspace", float(op.attrs["momentum"]), epsilon)
+            args = (*kept, "workspace", float(attrs["momentum"]), epsilon)
             first = [
                 _each(moments, (x, "workspace"), parts),
                 _merging(statistics, args, parts, LENGTH=parts.length),
             ]
-        return [*first, flat(normalise, (x, weight, bias, mean, rstd, y), threads, last)]
+        each: Constants = {**last, "EPILOGUE": tail(op, self.registry)}
+        return [*first, flat(normalise, (x, weight, bias, mean, rstd, y), threads, each)]
 
 
 def _each(function: KernelFunction, args: Args, parts: Cut) -> Call:

@@ -21,6 +21,8 @@ LEAST_THREADS, MOST_THREADS = 256, 512
 """Of a block that has whole pixels: more would have too few registers each."""
 SHARED = 48 * 1024
 """Bytes of shared memory that a block may have without asking."""
+QUADS = 8
+"""Quads of shared memory that its banks deliver at once: those so far apart lie in the same banks."""
 PIXEL, WINDOW = 1, 4
 """What a thread has to do for a pixel of x, and for a window of pixels, to each other."""
 REPEATED = 0.08
@@ -75,20 +77,28 @@ class Lrn(Offer):
         rows, columns = pool_axes(x.shape, op.attrs["steps"][1]["attrs"])
         own = results[0].shape[1]
         size = self._size(op, x, (), results)
-        # Numbers of a channel: its rows, and room for what a window reaches over their left edge.
-        numbers = rows.kernel * columns.size + columns.before
-        most = min(own, SHARED // (4 * numbers), MOST_THREADS * size)
-        chunk = max((c for c in range(size, most + 1, size) if own % c == 0), default=0)
+        # A row has room for what a window reaches over its left edge, and whole steps from window to window.
+        room = -(-columns.before // columns.stride)
+        steps = room + -(-columns.size // columns.stride)
+
+        def numbers(chunk: int) -> int:
+            return rows.kernel * steps * _step(chunk // size, columns.stride, size) * size
+
+        most = min(own, MOST_THREADS * size)
+        fitting = (c for c in range(size, most + 1, size) if own % c == 0 and 4 * numbers(c) <= SHARED)
+        chunk = max(fitting, default=0)
         if not chunk:
             return {}
         parts = chunk // size
+        step = _step(parts, columns.stride, size)
         overlap = max(0, rows.kernel - rows.stride)
         bands = min(rows.out, 1 + int(REPEATED * rows.size / overlap)) if overlap else rows.out
         high = -(-rows.out // bands)
-        rounds = {rows.stride * columns.size: PIXEL, columns.out: WINDOW}
+        rounds = {columns.size: rows.stride * PIXEL, columns.out: WINDOW}
         return {
-            "CHUNK": chunk, "PARTS": parts, "ROWS": high, "BANDS": -(-rows.out // high),
-            "BLOCK": threads_of_block(parts, rounds), "SHARED": -(-numbers * chunk // 4),
+            "CHUNK": chunk, "PARTS": parts, "ROOM": room * columns.stride, "STEP": step, "PITCH": steps * step,
+            "REACH": room * columns.stride - columns.before, "ROWS": high, "BANDS": -(-rows.out // high),
+            "BLOCK": threads_of_block(parts, rounds), "SHARED": -(-numbers(chunk) // 4),
         }  # fmt: skip
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
@@ -151,6 +161,15 @@ def threads_of_block(parts: int, rounds: Mapping[int, int]) -> int:
 
     few = min(-(-LEAST_THREADS // parts), max(rounds))
     return parts * min(range(few, max(few, MOST_THREADS // parts) + 1), key=cost)
+
+
+def _step(parts: int, stride: int, size: int) -> int:
+    """Quads (or numbers) from the columns of a window to those of the next, ``stride`` columns of so many each.
+
+    A warp's quads that follow each other lie in different banks. So do those of neighbouring windows that follow each
+    other, if they lie apart as far as neighbouring columns do, but for whole rounds of the banks.
+    """
+    return stride * parts + ((parts - stride * parts) % QUADS if size == 4 else 0)
 
 
 def _input(op: Op, operands: Types) -> TensorType:
