@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexdsl_cuda.emulator.abi import pack
 from alexdsl_cuda.emulator.emit import CONTEXT, MAIL_BYTES, MOST_THREADS, NUMBERS
 from alexdsl_cuda.emulator.memory import aligned
 from alexdsl_cuda.emulator.native import Native, is_x86
+from alexdsl_cuda.emulator.params import pack
 from alexdsl_cuda.emulator.parse import parse
 from alexdsl_cuda.emulator.ptx import Param, layout
 from alexdsl_cuda.emulator.schedule import CONTEXT_BYTES, STUCK_BLOCK, STUCK_WARP, place
