@@ -1,5 +1,5 @@
 """Tests that need a GPU, on a stand-in for its driver: NVIDIA's own bindings pass every call on, and the emulator runs
-the kernels. What the driver's documentation forbids, the stand-in refuses."""
+the kernels. Arguments, contexts and grids that the driver would refuse, the stand-in refuses."""
 
 from __future__ import annotations
 
