@@ -44,6 +44,12 @@ def test_blocks_have_a_thousand_threads_at_most() -> None:
             emulator.launch(module, "k", (1, 1, 1), block, [])
 
 
+@pytest.mark.parametrize("grid", [(1, 2**16, 1), (1, 1, 2**16), (2**31, 1, 1)])
+def test_grids_are_no_larger_than_a_card_takes(grid: tuple[int, int, int]) -> None:
+    with pytest.raises(emulator.LaunchError, match="a grid of"):
+        emulator.launch(emulator.Module(kernel("ret;")), "k", grid, (1, 1, 1), [])
+
+
 def test_the_kernel_is_named_that_is_not_there() -> None:
     with pytest.raises(emulator.LaunchError, match=re.escape("there is no kernel 'f'; there are ['k']")):
         emulator.launch(emulator.Module(kernel("ret;")), "f", (1, 1, 1), (1, 1, 1), [])
