@@ -41,6 +41,13 @@ def test_one_device_for_all(cards: int, device: str, bound: dict[str, str], monk
     assert choice.backend == ("cpu" if "cpu" in bound.values() else "cuda")
 
 
+def test_a_driver_of_an_older_release_than_the_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_library", object)
+    monkeypatch.setattr(probe, "driver_version", lambda: (12, 8))
+    with pytest.raises(Unavailable, match=r"the NVIDIA driver is for CUDA 12\.8, too old: 13\.0 is due"):
+        probe.gpus.__wrapped__()
+
+
 def test_auto_says_why_it_takes_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     _cards(monkeypatch, 0)
     assert choose("auto", TWO).why == "no NVIDIA driver is installed here (libcuda.so.1)"

@@ -11,16 +11,21 @@ ITEMS = {"F1": 4, "U1": 1, "I1": 4, "L1": 8}
 """Bytes of an element, by annotation."""
 
 
-def pack(args: Sequence[Argument]) -> bytes:
-    """The arguments as they lie in a launch's parameters.
+def words(address: int, count: int, size: int) -> Sequence[int]:
+    """An array of one axis, of so many elements of so many bytes, as a kernel's parameters.
 
-    An array of one axis: two words for its owner (none), elements, bytes of one, address, elements again, stride.
+    They are two for its owner (none), its elements, the bytes of one, its address, and again its elements and the
+    bytes from one to the next.
     """
+    return 0, 0, count, size, address, count, size
+
+
+def pack(args: Sequence[Argument]) -> bytes:
+    """The arguments as they lie in a launch's parameters."""
     packed = b""
     for arg in args:
         if isinstance(arg, Span):
-            size = ITEMS[arg.annotation]
-            piece = struct.pack("<QQqqQqq", 0, 0, arg.count, size, arg.address, arg.count, size)
+            piece = struct.pack("<7q", *words(arg.address, arg.count, ITEMS[arg.annotation]))
         else:
             piece = struct.pack("<f", arg) if isinstance(arg, float) else struct.pack("<i", arg)
         unit = 8 if isinstance(arg, Span) else 4

@@ -79,12 +79,11 @@ class Checked(Emulated):
         places = _disjoint([(span.address, span.count * ITEMS[span.annotation]) for span in prepared.spans])
         for address, size in places:
             memory.add(_bytes(address, size), self._name(address, size), written=False)
-        flags = [self.written(*place) for place in places]
-        memory.flags[:] = np.concatenate([np.zeros(0, np.uint8), *flags])
+            memory.known(address, size)[:] = self.written(address, size)
         made = prepared.prepared
         report = emulator.check(made.module, "kernel", made.grid, made.block, made.params, memory)
-        for known, part in zip(flags, np.split(memory.flags, np.cumsum([len(f) for f in flags])), strict=False):
-            known[:] = part & WRITTEN
+        for place in places:
+            np.bitwise_and(memory.known(*place), WRITTEN, out=self.written(*place))
         if report.findings:
             raise Fault(_told(prepared.kernel, report.findings))
 

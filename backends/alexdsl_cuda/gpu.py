@@ -55,7 +55,7 @@ class _Launch:
 
 
 class Gpus:
-    """Drives GPUs named ``cuda:0`` and so on, from one host thread."""
+    """Drives GPUs named ``cuda:0`` and so on, from one host thread; ``upload`` may be called from several."""
 
     def __init__(self) -> None:
         _call(api.cuInit, 0)
@@ -93,6 +93,8 @@ class Gpus:
         address = int(_call(api.cuMemAlloc, max(size, 1)))
         self._memory.append((gpu, address))
         _call(api.cuMemsetD8, address, 0, max(size, 1))
+        # The driver goes on before the memory is set, and streams that do not block would not wait for it.
+        _call(api.cuCtxSynchronize)
         return address
 
     def stream(self, device: str) -> Stream:

@@ -8,8 +8,8 @@ from functools import cache
 
 from alexdsl.ir.backend import Unavailable
 
-OLDEST_DRIVER = (12, 0)
-"""The oldest CUDA version of a driver that takes what is compiled here."""
+OLDEST_DRIVER = (13, 0)
+"""The oldest CUDA version of a driver that takes what is compiled here: that of the toolkit's major release."""
 OLDEST_CARD = (8, 0)
 """The lowest compute capability that kernels are compiled for: Ampere's."""
 MULTIPROCESSORS, MAJOR, MINOR = 16, 75, 76

@@ -14,7 +14,7 @@ from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY
 from alexdsl_cuda.abi import ITEMS
-from alexdsl_cuda.driver import Argument, Driver, Span
+from alexdsl_cuda.driver import Argument, Driver, Span, Stream
 from alexdsl_cuda.plan import Copy, Run, Signal, plan
 
 
@@ -75,6 +75,10 @@ class CudaExecutable:
             return Span(self._arenas[str(op.device)] + place, annotation, size // ITEMS[annotation])
         return float(arg) if annotation == "float" else int(arg)
 
+    def _stream(self, value: str) -> Stream:
+        """The stream of the device that holds a value: copies from and to the host are made in its own context."""
+        return self._streams[str(self.program.producers[value].device)]
+
     def _address(self, value: str) -> tuple[str, int]:
         offset = self.program.results[value].offset
         assert offset is not None
@@ -107,7 +111,7 @@ class CudaExecutable:
         type = self.program.type(value)
         array = np.empty(physical(type), NUMPY[type.dtype])
         self._driver.synchronise(self._home)
-        self._driver.download(self._home, array, self._address(value))
+        self._driver.download(self._stream(value), array, self._address(value))
         return logical(array, type).copy()
 
     def write(self, value: str, array: Array, row: int = 0) -> None:
@@ -127,7 +131,8 @@ class CudaExecutable:
         if op.kind == "input" and fetching is not None:
             self._driver.feed(fetching, (real, address), np.ascontiguousarray(part))
         else:
-            self._driver.upload(self._home, (real, address + skipped), np.ascontiguousarray(part))
+            self._driver.synchronise(self._home)
+            self._driver.upload(self._stream(value), (real, address + skipped), np.ascontiguousarray(part))
 
     def close(self) -> None:
         self._driver.close()

@@ -17,7 +17,9 @@ with warnings.catch_warnings():
     from tests.cuda_emulator import numba_kernels as kernels
 
 from alexdsl_cuda import emulator
-from alexdsl_cuda.emulator import Memory, Report, abi
+from alexdsl_cuda.emulator import Memory, Report
+
+from tests.cuda_emulator.numba_arguments import arguments as parameters
 
 RANDOM = np.random.default_rng(5)
 FLOATS, DOUBLES = "float32[::1]", "float64[::1]"
@@ -35,8 +37,7 @@ def compiled(name: str, *types: str, lines: bool = False, capability: tuple[int,
 
 def launch(module: emulator.Module, grid: Any, threads: int, *arguments: Any) -> None:
     (entry,) = module.kernels
-    flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments]
-    emulator.launch(module, entry, grid, (threads, 1, 1), abi.arguments(*flat))
+    emulator.launch(module, entry, grid, (threads, 1, 1), parameters(*arguments))
 
 
 def check(module: emulator.Module, grid: Any, threads: int, *arguments: Any, written: int, **options: Any) -> Report:
@@ -45,8 +46,7 @@ def check(module: emulator.Module, grid: Any, threads: int, *arguments: Any, wri
     memory = Memory()
     for k, array in enumerate(a for a in arguments if isinstance(a, np.ndarray)):
         memory.add(array, f"array {k}", written=k < written)
-    flat = [a.reshape(-1) if isinstance(a, np.ndarray) else a for a in arguments]
-    report = emulator.check(module, entry, grid, (threads, 1, 1), abi.arguments(*flat), memory, **options)
+    report = emulator.check(module, entry, grid, (threads, 1, 1), parameters(*arguments), memory, **options)
     assert not report.findings, str(report)
     return report
 
@@ -185,8 +185,8 @@ def test_a_fault_in_a_real_kernel_names_its_line() -> None:
     memory = Memory()
     for array in (a, b, c):
         memory.add(array)
-    arguments = abi.arguments(a.ravel(), b.ravel(), c.ravel(), 128, 128, 128)
-    report = emulator.check(module, entry, (1, 1, 1), (256, 1, 1), arguments, memory)
+    given = parameters(a, b, c, 128, 128, 128)
+    report = emulator.check(module, entry, (1, 1, 1), (256, 1, 1), given, memory)
     races = [f for f in report.findings if f.kind == "read-write race"]
     assert races
     assert all(f.source is not None and f.source[0].endswith("numba_kernels.py") for f in races)

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from alexdsl_cuda import emulator
-from alexdsl_cuda.emulator import abi
+from alexdsl_cuda.emulator.params import pack
 
 from tests.cuda_emulator.ptx_text import assert_same, elementwise, kernel
 
@@ -42,6 +42,12 @@ def test_blocks_have_a_thousand_threads_at_most() -> None:
     for block in ((1025, 1, 1), (32, 33, 1), (0, 1, 1)):
         with pytest.raises(emulator.LaunchError, match="a block of"):
             emulator.launch(module, "k", (1, 1, 1), block, [])
+
+
+@pytest.mark.parametrize("grid", [(1, 2**16, 1), (1, 1, 2**16), (2**31, 1, 1)])
+def test_grids_are_no_larger_than_a_card_takes(grid: tuple[int, int, int]) -> None:
+    with pytest.raises(emulator.LaunchError, match="a grid of"):
+        emulator.launch(emulator.Module(kernel("ret;")), "k", grid, (1, 1, 1), [])
 
 
 def test_the_kernel_is_named_that_is_not_there() -> None:
@@ -84,14 +90,9 @@ define void @get(ptr %p) { call void @llvm.x86.sse.stmxcsr(ptr %p) ret void }
     assert x[0] != 0
 
 
-def test_arrays_are_packed_as_numba_expects_them() -> None:
-    x = np.zeros((3, 4), np.float32)[:, ::2]
-    assert abi.arguments(x, 5, np.float32(1.5), True) == [0, 0, 6, 4, x.ctypes.data, 3, 2, 16, 8, 5, 1.5, 1]
-    assert abi.array(64, (2, 3, 5), 8) == [0, 0, 30, 8, 64, 2, 3, 5, 120, 40, 8]
-    with pytest.raises(TypeError, match="takes no complex"):
-        abi.arguments(1j)
+def test_parameters_are_packed_by_their_types() -> None:
     places = [("u8", 0), ("b32", 4), ("u64", 8), ("f32", 16), ("s16", 20)]
-    packed = abi.pack(places, [255, 1.5, 2**63, 2, -2])
+    packed = pack(places, [255, 1.5, 2**63, 2, -2])
     assert packed == b"\xff\0\0\0\0\0\xc0\x3f" + bytes(7) + b"\x80" + b"\0\0\0\x40" + b"\xfe\xff"
 
 

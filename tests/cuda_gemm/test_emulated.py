@@ -13,6 +13,7 @@ from alexdsl_cuda.gemm.tile import Tile
 from cuda_gemm.cases import ADD, RELU, Case, case, conv, padded_after
 
 from alexdsl.ir.kernels import render
+from tests.cuda_emulator.numba_arguments import arguments
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda to compile: pip install alexdsl[cuda]"
@@ -61,7 +62,6 @@ def run(
     """Runs a case's calls and compares; with ``banks``, no access to shared memory may wait for another's bank."""
     from alexdsl_cuda.compiler import compile_ptx
     from alexdsl_cuda.emulator import Memory, Module, check, launch
-    from alexdsl_cuda.emulator.abi import arguments
 
     memory = Memory()
     for name, array in one.arrays.items():

@@ -19,6 +19,7 @@ from cuda_gemm.test_emulated import run
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Attr, Op, Result
 from alexdsl.ir.types import TensorType
+from tests.cuda_emulator.numba_arguments import arguments
 
 needs_cuda = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda to compile: pip install alexdsl[cuda]"
@@ -77,7 +78,7 @@ def test_it_is_near_what_fp32_makes() -> None:
 def test_operands_are_rounded_to_nearest_even() -> None:
     from alexdsl_cuda.compiler import compile_ptx
     from alexdsl_cuda.dialect import CUDA
-    from alexdsl_cuda.emulator import Module, abi, launch
+    from alexdsl_cuda.emulator import Module, launch
     from alexdsl_cuda.gemm.halves import HALVERS, halves
 
     from alexdsl.ir.kernels import render
@@ -87,7 +88,7 @@ def test_operands_are_rounded_to_nearest_even() -> None:
     x[:6], x[6:9] = ties.view(np.float32), (np.inf, -np.inf, np.float32(3.4e38))
     work = np.zeros(12, np.float32)
     source = render(halves, {"FIRST": 4, "COUNT": 16}, CUDA)
-    launch(Module(compile_ptx(source, (8, 0))), "kernel", (1, 1, 1), (HALVERS, 1, 1), abi.arguments(x, work))
+    launch(Module(compile_ptx(source, (8, 0))), "kernel", (1, 1, 1), (HALVERS, 1, 1), arguments(x, work))
     found = (work[4:].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(found, halved(x))
     assert not work[:4].any()

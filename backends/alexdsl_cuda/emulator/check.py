@@ -19,7 +19,7 @@ import numpy as np
 from alexdsl_cuda.emulator import traffic, watch
 from alexdsl_cuda.emulator.flow import is_block_barrier, is_sync
 from alexdsl_cuda.emulator.launch import Context, Extent, Module, bytes_of
-from alexdsl_cuda.emulator.memory import READ_BEFORE, WRITTEN_BEFORE, Memory
+from alexdsl_cuda.emulator.memory import Memory
 from alexdsl_cuda.emulator.native import jitted
 from alexdsl_cuda.emulator.ops.memory import space_of
 from alexdsl_cuda.emulator.ptx import WIDTHS, Instruction
@@ -32,6 +32,7 @@ CAPACITY = 1 << 20
 """Records that the log holds before it is gone through."""
 _RECORD = np.dtype([("address", np.int64), ("site", np.int32), ("word", np.uint32)])
 assert _RECORD.itemsize == RECORD_BYTES
+_Flush = ctypes.CFUNCTYPE(None)
 
 
 def check(
@@ -50,6 +51,9 @@ def check(
     The other parameters are those of ``launch``.
     """
     run = _Run(module, entry, grid, block, params, memory, shared_bytes)
+    # It lives as long as the run, which must not hold it: each would keep the other, and all memory with it.
+    flush = _Flush(run.flush_from_native)
+    run.context.point("flush", ctypes.c_void_p.from_buffer(flush).value or 0)
     every = ((x, y, z) for z in range(grid[2]) for y in range(grid[1]) for x in range(grid[0]))
     for place in every if blocks is None else blocks:
         run.block(place)
@@ -95,7 +99,7 @@ class _Run:
         self.tally = np.zeros((len(made.sites), traffic.COLUMNS), np.int64)
         self.found = np.zeros((len(watch.FINDINGS), len(made.sites)), np.int64)
         self.rows = np.zeros((watch.MOST_FINDINGS, watch.FINDING_COLUMNS), np.int64)
-        self.scalars = np.zeros(3, np.int64)
+        self.scalars = np.zeros(watch.SCALARS, np.int64)
         order = sorted(memory.allocations, key=lambda a: a.address)
         self.extents = np.array([[a.address, a.address + a.size] for a in order], np.int64).reshape(-1, 2)
         self.starts, self.firsts = self.extents[:, 0].copy(), np.array([a.first for a in order], np.int64)
@@ -105,13 +109,10 @@ class _Run:
         self._connect()
 
     def _connect(self) -> None:
-        # The callback must live as long as the context.
-        self._flush = ctypes.CFUNCTYPE(None)(self._flush_from_native)
         context = self.context
         context.point("log", self.log.ctypes.data)
         context.point("allocations", self.extents.ctypes.data)
         context.point("counts", self.counters.ctypes.data)
-        context.point("flush", ctypes.cast(self._flush, ctypes.c_void_p).value or 0)
         context.set("capacity", CAPACITY)
         context.set("allocated", len(self.extents))
 
@@ -129,7 +130,8 @@ class _Run:
         self.functions["end_block"](self.memory.flags, self.touched, self.scalars)
         self.ran += 1
 
-    def _flush_from_native(self) -> None:
+    def flush_from_native(self) -> None:
+        """What a kernel calls when the log is full."""
         # An exception cannot pass through machine code: it is kept, and raised when the block is done.
         try:
             self.flush()
@@ -206,11 +208,8 @@ class _Run:
             if times:
                 mix[i.opcode] = mix.get(i.opcode, 0) + int(times)
         fma = sum(int(times) * _multiply_adds(i) for (_, i), times in zip(made.sites, executed, strict=True))
-        flags = self.memory.flags
-        return Counts(
-            self.ran, self.threads, fma, mix, int(np.count_nonzero(flags & READ_BEFORE)),
-            int(np.count_nonzero(flags & WRITTEN_BEFORE)), self._accesses(made),
-        )  # fmt: skip
+        read, written = (int(self.scalars[n]) for n in (watch.BYTES_READ, watch.BYTES_WRITTEN))
+        return Counts(self.ran, self.threads, fma, mix, read, written, self._accesses(made))
 
     def _accesses(self, made: Translation) -> list[Access]:
         found = []

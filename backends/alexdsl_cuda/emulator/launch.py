@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexdsl_cuda.emulator.abi import pack
 from alexdsl_cuda.emulator.emit import CONTEXT, MAIL_BYTES, MOST_THREADS, NUMBERS
 from alexdsl_cuda.emulator.memory import aligned
 from alexdsl_cuda.emulator.native import Native, is_x86
+from alexdsl_cuda.emulator.params import pack
 from alexdsl_cuda.emulator.parse import parse
 from alexdsl_cuda.emulator.ptx import Param, layout
 from alexdsl_cuda.emulator.schedule import CONTEXT_BYTES, STUCK_BLOCK, STUCK_WARP, place
@@ -34,6 +34,8 @@ from alexdsl_cuda.emulator.translate import TRAPPED, Translation, static_shared,
 
 Extent = tuple[int, int, int]
 """Blocks of a grid or threads of a block, along x, y and z."""
+MOST_BLOCKS = (2**31 - 1, 2**16 - 1, 2**16 - 1)
+"""What CUDA allows of every processor from compute capability 3.0 on."""
 WORTH_THREADS = 1e-3
 """Seconds of work, as the first part foretells them, from which on others are asked to help."""
 _ERRORS = {
@@ -194,6 +196,8 @@ class Context:
         count = block[0] * block[1] * block[2]
         if not 0 < count <= MOST_THREADS:
             raise LaunchError(f"a block of {block} threads; there may be {MOST_THREADS}")
+        if any(blocks > most for blocks, most in zip(grid, MOST_BLOCKS, strict=True)):
+            raise LaunchError(f"a grid of {grid} blocks; there may be {MOST_BLOCKS}")
         padded = -(-count // 32) * 32
         self.shared = aligned(max(made.static_shared + shared_bytes, 1), 1024)
         self.state = np.full(padded, -1, np.int32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ WRITTEN, READ_HERE, WRITTEN_HERE, READ_BEFORE, WRITTEN_BEFORE, ADDED_TO = (1 << 
 earlier one; and the writes were all atomic."""
 LASTING = WRITTEN
 """What is still true after a launch."""
+PIECE = 1 << 20
+"""Flags that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ class Memory:
 
     def mark_written(self, what: npt.NDArray[Any]) -> None:
         """Says that the host wrote an array, all of it."""
-        address, size = what.ctypes.data, what.nbytes
+        self.known(what.ctypes.data, what.nbytes)[:] |= WRITTEN
+
+    def known(self, address: int, size: int) -> npt.NDArray[np.uint8]:
+        """The flags of bytes of one allocation; a view, until more is allocated."""
         for a in self.allocations:
             if a.address <= address and address + size <= a.address + a.size:
                 first = a.first + address - a.address
-                self._flags[first : first + size] |= WRITTEN
-                return
+                return self._flags[first : first + size]
         raise ValueError("this memory is not allocated here")
 
     def find(self, address: int) -> Allocation | None:
@@ -80,18 +84,28 @@ class Memory:
 
     def begin_launch(self) -> None:
         """Forgets what is known of the last launch only."""
-        self._flags[: self._used] &= LASTING
+        for piece in self._known_pieces():
+            self._flags[piece] &= LASTING
 
     def _add(self, array: npt.NDArray[Any], name: str) -> None:
         size = array.nbytes
         if self._used + size > len(self._flags):
-            grown = np.zeros(max(2 * len(self._flags), self._used + size), np.uint8)
-            grown[: self._used] = self.flags
+            # With room for more, such as a module's variables.
+            grown = np.zeros(2 * (self._used + size), np.uint8)
+            for piece in self._known_pieces():
+                grown[piece] = self._flags[piece]
             self._flags = grown
         name = name or f"allocation {len(self.allocations)}"
         self.allocations.append(Allocation(name, array.ctypes.data, size, self._used))
         self._arrays.append(array)
         self._used += size
+
+    def _known_pieces(self) -> Iterator[slice]:
+        """Where flags are set. The system gives zeros memory only where they are written, so no others are."""
+        for start in range(0, self._used, PIECE):
+            piece = slice(start, min(start + PIECE, self._used))
+            if self._flags[piece].any():
+                yield piece
 
 
 def aligned(size: int, align: int) -> npt.NDArray[np.uint8]:

@@ -44,8 +44,10 @@ FILLED, W_TIME, WRITER, W_SITE, W_STEP, W_ATOMIC, R_TIME, READER, R_WARP, R_SITE
 STEP, COMMITTED, DONE, DONE_AT_STEP, DONE_AT_BARRIER, ARRIVED = range(6)
 # Columns of the table of writers in global memory.
 PLACE, G_TIME, G_WRITER, G_STEP, G_SITE = range(5)
-# The scalars: the interval between barriers, counted over all blocks; places the block touched; findings kept.
-NOW, TOUCHED, KEPT = range(3)
+# The scalars: the interval between barriers, counted over all blocks; places the block touched; findings kept; and the
+# different bytes of global memory that blocks read and wrote. Memory that no block touches is never looked at.
+NOW, TOUCHED, KEPT, BYTES_READ, BYTES_WRITTEN = range(5)
+SCALARS = 5
 
 
 def shared_state(size: int, granule: int) -> Any:
@@ -268,8 +270,10 @@ def end_block(flags: Any, touched: Any, scalars: Any) -> None:
         for b in range(touched[k, 0], touched[k, 0] + touched[k, 1]):
             f = int(flags[b])
             if f & READ_HERE:
+                scalars[BYTES_READ] += f & READ_BEFORE == 0
                 f = (f | READ_BEFORE) & (255 - READ_HERE)
             if f & WRITTEN_HERE:
+                scalars[BYTES_WRITTEN] += f & WRITTEN_BEFORE == 0
                 f = (f | WRITTEN_BEFORE) & (255 - WRITTEN_HERE)
             flags[b] = f
     scalars[TOUCHED] = 0
