@@ -30,7 +30,8 @@ def _facts() -> Sequence[str]:
     intrinsics = "".join(Path(__file__).with_name(name).read_text() for name in ("intrinsics.py", "vectors.py"))
     versions = (platform.python_version(), numba.__version__, llvmlite.__version__, numpy.__version__)
     # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES have Numba compile for another processor than this one.
-    return (*versions, llvm.get_host_cpu_name(), features, config.CPU_NAME, config.CPU_FEATURES, intrinsics)
+    told = f"{config.CPU_NAME} {config.CPU_FEATURES}"
+    return (*versions, llvm.get_host_cpu_name(), features, told, intrinsics)
 
 
 def load_kernels(sources: Mapping[str, str], progress: Progress = silent) -> dict[str, Any]:
