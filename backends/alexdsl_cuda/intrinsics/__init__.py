@@ -10,10 +10,10 @@ that it is compiled to. Capital parameters are constants: names of numbers in th
 
 from __future__ import annotations
 
-from numba import complex128, cuda, float32, int32, uint32
+from numba import complex128, cuda, float32, int32, int64, uint32
 
 from alexdsl_cuda.intrinsics.around import fetch_around, take_around
-from alexdsl_cuda.intrinsics.copies import commit_copies, copy_quads, wait_for_copies
+from alexdsl_cuda.intrinsics.copies import address, commit_copies, copy_quads, stay_rolled, wait_for_copies
 from alexdsl_cuda.intrinsics.memory import (
     fetch,
     load_quad,
@@ -30,9 +30,10 @@ from alexdsl_cuda.intrinsics.registers import clear, inverse_root, quotient, roo
 from alexdsl_cuda.intrinsics.tensor import halve, multiply_halves
 
 __all__ = [
-    "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_around", "float32", "halve", "int32",
-    "inverse_root", "load_quad", "multiply", "multiply_halves", "put", "put_columns", "put_quad", "quad", "quotient",
-    "refetch", "root", "shift", "store_pair", "store_quad", "take", "take_around", "uint32", "wait_for_copies",
+    "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_around", "float32", "halve", "int32",
+    "int64", "inverse_root", "load_quad", "multiply", "multiply_halves", "put", "put_columns", "put_quad", "quad",
+    "quotient", "refetch", "root", "shift", "stay_rolled", "store_pair", "store_quad", "take", "take_around", "uint32",
+    "wait_for_copies",
 ]  # fmt: skip
 
 quad = complex128

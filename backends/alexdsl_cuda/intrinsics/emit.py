@@ -37,6 +37,9 @@ class Emit:
         """An integer argument as 32 bits."""
         return self._cast(name, types.uint32)
 
+    def long(self, name: str) -> Any:
+        return self._cast(name, types.int64)
+
     def flag(self, name: str) -> Any:
         return self._cast(name, types.boolean)
 
