@@ -103,7 +103,7 @@ def test_operands_are_rounded_to_nearest_even() -> None:
     x = np.zeros(16, np.float32)
     x[:6], x[6:9] = ties.view(np.float32), (np.inf, -np.inf, np.float32(3.4e38))
     work = np.zeros(12, np.float32)
-    source = render(halves, {"FIRST": 4, "COUNT": 16}, CUDA)
+    source = render(halves, {"FIRST": 4, "COUNT": 16, "HALVERS": HALVERS}, CUDA)
     launch(Module(compile_ptx(source, (8, 0))), "kernel", (1, 1, 1), (HALVERS, 1, 1), abi.arguments(x, work))
     found = (work[4:].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(found, halved(x))

@@ -61,10 +61,10 @@ def plan_tensor_weight_grad(
     x, dy = g.images * g.rows.size * g.columns.size * g.channels, g.pixels * g.maps
     lanes = tile.threads // DEPTH
     constants: Constants = {
-        **g.constants, "LANES": lanes, "TURN": CHUNK // lanes, "A_FIRST": x // 2,
-        "A_SLOTS": tile.rows // CHUNK // lanes, "B_SLOTS": tile.columns // CHUNK // lanes, "POINTWISE": g.pointwise,
-        "ROW": ROW, "LAST": (g.rows.size - 1) * ROW + g.columns.size - 1, "BEYOND": ROW // 4 * ROW,
-        "EDGES": (ROW + 1) * ROW // 2,
+        **g.constants, "LANES": lanes, "TURN": CHUNK // lanes, "A_FIRST": x // 2, "A_UNIT": g.maps // 2,
+        "B_UNIT": g.channels // 2, "A_SLOTS": tile.rows // CHUNK // lanes, "B_SLOTS": tile.columns // CHUNK // lanes,
+        "POINTWISE": g.pointwise, "ROW": ROW, "LAST": (g.rows.size - 1) * ROW + g.columns.size - 1,
+        "BEYOND": ROW // 4 * ROW, "EDGES": (ROW + 1) * ROW // 2,
     }  # fmt: skip
     copies = (_halves("x", 0, x), _halves("dy", x // 2, dy))
     result = Result("dw", g.maps * g.window, g.window)
@@ -120,7 +120,7 @@ def _planned(
 
 def _halves(role: str, first: int, count: int) -> Step:
     threads = -(-count // CHUNK)
-    constants = {"FIRST": first, "COUNT": count}
+    constants = {"FIRST": first, "COUNT": count, "HALVERS": HALVERS}
     return Step(halves, (role, "workspace"), (-(-threads // HALVERS), 1, 1), HALVERS, constants)
 
 

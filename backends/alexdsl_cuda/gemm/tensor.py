@@ -65,7 +65,7 @@ def copy_windows(
     asked = uint32(uint32(1) << ky | uint32(1 << KH) << kx) if at < end else uint32(BEYOND)
     for i in range(A_SLOTS):
         inside = at < end if INSIDE else uint32(outside[i] & asked) == 0
-        copy_quads(tile, put, stage, int32(i * LINES * 16), work, start[i], ahead, inside, 0, 0, 1)
+        copy_quads(tile, put, stage, int32(i * LINES * 16), work, start[i], ahead, inside, 1, 0, 0, 1)
 
 
 @kernel
@@ -74,10 +74,10 @@ def copy_filters(
 ) -> None:
     """A thread's chunks of its lines of filters; nothing from ``end`` on."""
     if B_FULL:
-        copy_quads(tile, put, stage, 0, work, starts[0], uint32(at), at < end, B_PUT, B_STEP, B_SLOTS)
+        copy_quads(tile, put, stage, 0, work, starts[0], uint32(at), at < end, 1, B_PUT, B_STEP, B_SLOTS)
     else:
         for i in range(B_SLOTS):
-            copy_quads(tile, put, stage, int32(i * LINES * 16), work, starts[i], uint32(at), at < end, 0, 0, 1)
+            copy_quads(tile, put, stage, int32(i * LINES * 16), work, starts[i], uint32(at), at < end, 1, 0, 0, 1)
 
 
 @kernel

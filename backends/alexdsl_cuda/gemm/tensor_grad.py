@@ -39,38 +39,36 @@ def chunk_places(puts, chunks, line, beside, pitch, SLOTS: int, *, LANES: int, T
 
 
 @kernel
-def copy_maps(tile, puts, stage, work: F1, starts, pixel, inside, *, MAPS: int, TURN: int, A_SLOTS: int) -> None:
+def copy_maps(tile, puts, stage, work: F1, starts, pixel, inside, *, A_UNIT: int, TURN: int, A_SLOTS: int) -> None:
     """A thread's chunks of an output pixel's maps."""
     for i in range(A_SLOTS):
-        copy_quads(tile, puts[i % TURN], stage, i // TURN * 32, work, starts[i], pixel * (MAPS // 2), inside, 0, 0, 1)
+        copy_quads(tile, puts[i % TURN], stage, i // TURN * 32, work, starts[i], pixel, inside, A_UNIT, 0, 0, 1)
 
 
 @kernel
 def copy_taps(
     tile, puts, stage, work: F1, starts, taps, pixel, inside, *, OUT_H: int, OUT_W: int, OUT_H_INVERSE: int,
-    OUT_W_INVERSE: int, HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int, SW: int, TOP: int, LEFT: int, TURN: int,
+    OUT_W_INVERSE: int, HEIGHT: int, WIDTH: int, B_UNIT: int, SH: int, SW: int, TOP: int, LEFT: int, TURN: int,
     A_SLAB: int, B_SLOTS: int, SAME: bool, POINTWISE: bool, ROW: int, LAST: int, BEYOND: int, EDGES: int,
 ) -> None:  # fmt: skip
     """A thread's chunks of what its taps meet at an output pixel."""
     if POINTWISE:
         for i in range(B_SLOTS):
-            on = uint32(pixel * (CHANNELS // 2))
             ahead = A_SLAB + i // TURN * 32
-            copy_quads(tile, puts[i % TURN], stage, ahead, work, starts[i], on, inside, 0, 0, 1)
+            copy_quads(tile, puts[i % TURN], stage, ahead, work, starts[i], pixel, inside, B_UNIT, 0, 0, 1)
     else:
         down = quotient(pixel, OUT_W_INVERSE)
         image = quotient(down, OUT_H_INVERSE)
         ox, oy = uint32(pixel - down * OUT_W), uint32(down - image * OUT_H)
         # Where output and input have the same pixels, a pixel's number is its place.
         place = pixel if SAME else uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
-        on = uint32(place * (CHANNELS // 2))
         # Both coordinates in one number: what is beyond an edge is negative in one of two differences.
         first = uint32((oy * SH - TOP) * ROW + (ox * SW - LEFT)) if inside else uint32(BEYOND)
         for i in range(B_SLOTS):
             here = uint32(first + taps[i])
             within = uint32((here | uint32(LAST - here)) & EDGES) == 0
             ahead = A_SLAB + i // TURN * 32
-            copy_quads(tile, puts[i % TURN], stage, ahead, work, starts[i], on, within, 0, 0, 1)
+            copy_quads(tile, puts[i % TURN], stage, ahead, work, starts[i], place, within, B_UNIT, 0, 0, 1)
 
 
 @kernel

@@ -11,16 +11,16 @@ from llvmlite import ir
 from alexdsl_cuda.intrinsics.emit import INT, LONG, Emit, emitted, floats
 
 
-def _behind(e: Emit, base: Any, count: Any, sign: str) -> Any:
-    """The address so many floats behind another: hidden from the compiler, which would take it apart and add up most
-    of it in 64 bits anew in every turn of a loop. Machine code needs one instruction."""
-    text = f"{{ .reg .b64 d; mul.wide.{sign}32 d, $1, 4; add.s64 $0, d, $2; }}"
+def _behind(e: Emit, base: Any, count: Any, sign: str, unit: int) -> Any:
+    """The address so many times ``unit`` floats behind another: hidden from the compiler, which would take it apart and
+    add up most of it in 64 bits anew in every turn of a loop. Machine code needs one instruction."""
+    text = f"{{ .reg .b64 d; mul.wide.{sign}32 d, $1, {4 * unit}; add.s64 $0, d, $2; }}"
     asm = ir.InlineAsm(ir.FunctionType(LONG, [INT, LONG]), text, "=l,r,l")
     return e.builder.call(asm, [count, base], attrs=("nounwind", "readnone"))
 
 
 def _address(e: Emit) -> Any:
-    return _behind(e, e.builder.ptrtoint(e.floats("array"), LONG), e.integer("at"), "s")
+    return _behind(e, e.builder.ptrtoint(e.floats("array"), LONG), e.integer("at"), "s", 1)
 
 
 @emitted(_address, "int64")
@@ -34,7 +34,7 @@ def _copy_quads(e: Emit) -> None:
     given = [e.integer("stage"), e.shared("tile", e.integer("put"))]
     to = e.builder.call(asm, given, attrs=("nounwind", "readnone"))
     to = e.builder.add(to, e.builder.shl(e.integer("ahead"), INT(2)))
-    start = _behind(e, e.long("start"), e.integer("on"), "u")
+    start = _behind(e, e.long("start"), e.integer("on"), "u", e.constant("UNIT"))
     flag = e.flag("inside")
     taken = e.builder.select(e.builder.icmp_unsigned("!=", flag, flag.type(0)), INT(16), INT(0))
     kind = ir.FunctionType(ir.VoidType(), [INT, LONG, INT])
@@ -46,13 +46,13 @@ def _copy_quads(e: Emit) -> None:
 
 @emitted(_copy_quads)
 def copy_quads(
-    tile: Any, put: int, stage: int, ahead: int, array: Any, start: int, on: int, inside: bool, PUT: int, STEP: int,
-    COUNT: int,
+    tile: Any, put: int, stage: int, ahead: int, array: Any, start: int, on: int, inside: bool, UNIT: int, PUT: int,
+    STEP: int, COUNT: int,
 ) -> None:  # fmt: skip
-    """Starts to copy COUNT quads of an array, from on floats behind the address ``start``, STEP apart, to shared memory
-    at put + stage + ahead, PUT apart; zeros, and no access to global memory, unless ``inside``."""
+    """Starts to copy COUNT quads of an array, from UNIT * on floats behind the address ``start``, STEP apart, to shared
+    memory at put + stage + ahead, PUT apart; zeros, and no access to global memory, unless ``inside``."""
     for i in range(COUNT):
-        to, first = int(put) + int(stage) + int(ahead) + i * PUT, int(start) + int(on) + i * STEP
+        to, first = int(put) + int(stage) + int(ahead) + i * PUT, int(start) + UNIT * int(on) + i * STEP
         assert not inside or 0 <= first <= array.size - 4
         floats(tile)[to : to + 4] = array[first : first + 4] if inside else 0
 
