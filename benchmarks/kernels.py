@@ -24,6 +24,7 @@ CARDS = {"sm_80": "a100", "sm_90": "h100"}
 LARGE = 1_000_000_000
 """Bytes of a launch's arrays from which on the emulator needs a machine's memory for itself: twice as many."""
 NETS = ("alexnet", "vgg-a", "resnet-18")
+PRECISIONS = ("fp32", "bf16")
 PREDICTED = "alexnet"
 
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arch", default="sm_80,sm_90", help="processors, of sm_80 and sm_90 (default: both)")
     parser.add_argument("--specs", default=",".join(NETS), help=f"packaged nets (default: {','.join(NETS)})")
+    parser.add_argument("--precision", default=",".join(PRECISIONS), help="of products: fp32, bf16 (default: both)")
     parser.add_argument("--batch", type=int, default=128, help="images of a step (default: 128)")
     parser.add_argument("--processes", type=int, default=2, help="kernels that are compiled at once (default: 2)")
     parser.add_argument("--json", action="store_true", help="one object for programs instead of tables")
@@ -39,18 +41,22 @@ def main() -> int:
     unknown = set(args.arch.split(",")) - set(CARDS)
     if unknown:
         parser.error(f"--arch {', '.join(sorted(unknown))}: known are {', '.join(CARDS)}")
+    asked = args.precision.split(",")
+    if unknown := set(asked) - set(PRECISIONS):
+        parser.error(f"--precision {', '.join(sorted(unknown))}: known are {', '.join(PRECISIONS)}")
     cards = [machine(CARDS[arch]) for arch in args.arch.split(",")]
-    nets = [of_net(name, args.batch) for name in args.specs.split(",")]
+    nets = [of_net(name, args.batch, precision) for name in args.specs.split(",") for precision in asked]
     measured = measure_all([s for net in nets for s in net.subjects], cards, args.processes)
-    steps = {net.name: predictions(net, measured, cards) for net in nets if net.name == PREDICTED}
-    missed = {net.name: dict(missing(net, measured)) for net in nets}
+    steps = [predictions(net, measured, cards) if net.name == PREDICTED else () for net in nets]
+    missed = [dict(missing(net, measured)) for net in nets]
+    shown = list(zip(nets, steps, missed, strict=True))
     if args.json:
-        print(json.dumps([_object(net, measured, steps.get(net.name, ()), missed[net.name]) for net in nets], indent=1))
+        print(json.dumps([_object(net, measured, step, short) for net, step, short in shown], indent=1))
     else:
         print(f"{HEADINGS}\n")
-        for net in nets:
-            print("\n".join(_report(net, measured, steps.get(net.name, ()), missed[net.name])), flush=True)
-    return int(any(missed.values()))
+        for net, step, short in shown:
+            print("\n".join(_report(net, measured, step, short)), flush=True)
+    return int(any(missed))
 
 
 def measure_all(found: Sequence[Subject], cards: Sequence[Machine], processes: int) -> Mapping[str, Measured]:
@@ -96,7 +102,7 @@ def _report(
     net: Net, measured: Mapping[str, Measured], steps: Sequence[Predicted], missed: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     launches = sum(s.times for s in net.subjects)
-    yield f"{net.name}, batch {net.batch}: {launches} launches, {len(net.subjects)} different"
+    yield f"{net.name}, batch {net.batch}, {net.precision}: {launches} launches, {len(net.subjects)} different"
     yield from table([row(subject, measured) for subject in net.subjects])
     for subject in net.subjects:
         for words in exemptions(subject, measured[subject.kernel]):
@@ -114,6 +120,7 @@ def _object(
 ) -> dict[str, Any]:
     return {
         "net": net.name,
+        "precision": net.precision,
         "batch": net.batch,
         "launches": [row(subject, measured) for subject in net.subjects],
         "exempt": {_name(s): words for s in net.subjects if (words := list(exemptions(s, measured[s.kernel])))},

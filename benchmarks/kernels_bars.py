@@ -11,6 +11,10 @@ from benchmarks.kernels_measured import Measured, Traffic
 
 GEMM, CONVOLUTION, FEW_CHANNELS = 0.90, 0.86, 0.80
 """Least part of the hot loop's instructions that multiply; ``FEW_CHANNELS`` is for convolutions of images."""
+TENSOR, WARP = 0.38, (64, 64)
+"""Least such part on tensor cores, asked of warps of 64 x 64 sums: smaller ones load more for each product."""
+PER_LOAD = 4
+"""Least products on tensor cores for each load of their operands, asked of the same."""
 IMAGE = 3
 """Channels of an image."""
 REGISTERS, REGISTERS_OF = 128, 256
@@ -65,6 +69,9 @@ def _static(subject: Subject, static: Static) -> Iterator[str]:
 
 def _product(subject: Subject, static: Static) -> Iterator[str]:
     loop = static.loop
+    if subject.precision == "bf16" and loop.multiplications:
+        yield from _tensor(subject, static)
+        return
     least = GEMM if subject.head.startswith("linear") else FEW_CHANNELS if subject.inputs == IMAGE else CONVOLUTION
     if not loop.multiplications:
         yield "has no loop that multiplies"
@@ -75,6 +82,34 @@ def _product(subject: Subject, static: Static) -> Iterator[str]:
         yield f"{loop.shared_wide:.0%} of the loop's loads from shared memory are of 128 bits, not all"
     if loop.ahead is None or loop.ahead < AHEAD:
         yield f"what is loaded is used after {loop.ahead} multiplications, not {AHEAD}"
+
+
+def _tensor(subject: Subject, static: Static) -> Iterator[str]:
+    loop = static.loop
+    if tuple(subject.warp) == WARP:
+        yield from _of_warps(static)
+    if loop.global_wide < 1 or not _count(static, "LDGSTS"):
+        yield f"{loop.global_wide:.0%} of the loop's loads are of 128 bits and copied to shared memory, not all"
+    if _count(static, "LDG."):
+        yield f"{_count(static, 'LDG.')} of the loop's loads pass registers"
+    if loop.shared_wide < 1:
+        yield f"{loop.shared_wide:.0%} of the loop's loads from shared memory are of 128 bits, not all"
+
+
+def _of_warps(static: Static) -> Iterator[str]:
+    """What a loop falls short of that warps of 64 x 64 sums are asked."""
+    if static.loop.share < TENSOR:
+        yield f"{static.loop.share:.2%} of the hot loop multiply, not {TENSOR:.0%}"
+    if (times := _per_load(static)) < PER_LOAD:
+        yield f"{times:.2f} products for each load of their operands, not {PER_LOAD}"
+
+
+def _per_load(static: Static) -> float:
+    return static.loop.multiplications / max(1, _count(static, "LDSM"))
+
+
+def _count(static: Static, opcode: str) -> int:
+    return sum(n for name, n in static.loop.mix.items() if name.startswith(opcode))
 
 
 def _work(subject: Subject, traffic: Traffic) -> Iterator[str]:
@@ -133,3 +168,7 @@ def exemptions(subject: Subject, measured: Measured) -> Iterator[str]:
     times = executed(subject, measured.traffic) / subject.useful
     if EXECUTED < times <= most:
         yield f"executes {times:.2f} times the useful multiply-adds: {why}"
+    if subject.precision == "bf16" and tuple(subject.warp) != WARP:
+        for capability, static in measured.static.items():
+            for words in _of_warps(static):
+                yield f"sm_{capability[0]}{capability[1]}: {words}: warps of {' x '.join(map(str, subject.warp))} sums"

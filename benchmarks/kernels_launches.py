@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from alexdsl_cuda.abi import ITEMS
 from alexdsl_cuda.gemm.calls import Plan
-from alexdsl_cuda.gemm.plan import plan_forward, plan_input_grad, plan_weight_grad
-from alexdsl_cuda.products import Products
+from alexdsl_cuda.gemm.warps import WarpTile
+from alexdsl_cuda.products import TENSOR, Products
 
 from alexdsl.ir.graph import Attr, Graph, Launch, Op
 from alexdsl.ir.layouts import FILTERS
@@ -42,7 +42,8 @@ class Arg:
         return self.count * ITEMS[self.annotation] if self.name else 0
 
 
-Floor: TypeAlias = Sequence[tuple[int, int]]
+Floor: TypeAlias = Sequence[tuple[int, int, str]]
+"""Of every op its multiply-adds, its bytes, and the precision of its products."""
 Key: TypeAlias = tuple[str, Extent, Extent]
 """A kernel's name, its grid and its block."""
 
@@ -79,6 +80,13 @@ class Subject:
     """Channels of a convolution's input; 0 for other ops."""
     window: Sequence[int]
     """Rows and columns of a convolution's window."""
+    warp: Sequence[int]
+    """Rows and columns of a warp's sums on tensor cores; of other launches none."""
+
+    @property
+    def precision(self) -> str:
+        """What is multiplied."""
+        return "bf16" if self.warp else "fp32"
 
     @property
     def threads(self) -> int:
@@ -104,13 +112,15 @@ class Net:
 
     name: str
     batch: int
+    precision: str
     subjects: Sequence[Subject]
     floor: Floor
 
 
-def program(net: str, batch: int) -> Graph:
+def program(net: str, batch: int, precision: str) -> Graph:
     """A packaged net's training step on the CUDA backend."""
-    spec = load(SPECS / f"{net}.net", set={"data.batch": str(batch), "data.classes": str(CLASSES)})
+    given = {"data.batch": str(batch), "data.classes": str(CLASSES), "solver.precision": precision}
+    spec = load(SPECS / f"{net}.net", set=given)
     return at_stage(spec.graph, Options(spec.registry, backend("cuda"), "train"), "program")
 
 
@@ -137,6 +147,7 @@ def _subject(graph: Graph, kinds: Registry, op: Op, launch: Launch) -> Subject:
     if multiplies and product is not None and product.grid != launch.attrs["grid"]:
         raise ValueError(f"%{op.name} is not launched as it is planned")
     values = graph.types(dict.fromkeys([*op.operands, *(r.name for r in op.results)]))
+    tile = plan.tile if multiplies and plan is not None else None
     filters = next((t.shape for t in values if t.layout == FILTERS), (0, 0))
     return Subject(
         graph.name, op.name, op.kind, op.layer, launch.kernel, source, launch.attrs["grid"], launch.attrs["block"],
@@ -145,6 +156,7 @@ def _subject(graph: Graph, kinds: Registry, op: Op, launch: Launch) -> Subject:
         Semantics(kinds).multiply_adds(op.kind, graph.types(op.operands), op.attrs) if multiplies else 0,
         plan.executed if multiplies and plan is not None else 0, 0.0, sum(type.bytes for type in values),
         [_key(each) for each in op.launches], filters[1], filters[2:],
+        (tile.high, tile.wide) if isinstance(tile, WarpTile) else (),
     )  # fmt: skip
 
 
@@ -157,11 +169,7 @@ def plan_of(graph: Graph, kinds: Registry, op: Op) -> Plan | None:
     offer = backend("cuda").offer([kinds[kind] for kind in op.kind.split("+")])
     if not isinstance(offer, Products):
         return None
-    geometry = offer.geometry(op, graph.types(op.operands), graph.types(r.name for r in op.results))
-    head = op.kind.split("+")[0]
-    if head.endswith("weight_grad"):
-        return plan_weight_grad(geometry, len(op.results) == 2)
-    return plan_input_grad(geometry) if head.endswith("input_grad") else plan_forward(geometry, False)
+    return offer.plan(op, graph.types(op.operands), graph.types(r.name for r in op.results))
 
 
 def _arg(graph: Graph, op: Op, arg: Attr, annotation: str) -> Arg:
@@ -172,15 +180,16 @@ def _arg(graph: Graph, op: Op, arg: Attr, annotation: str) -> Arg:
     return Arg(annotation, value=arg)
 
 
-def of_net(name: str, batch: int) -> Net:
+def of_net(name: str, batch: int, precision: str) -> Net:
     """A packaged net's training step."""
-    graph, kinds = program(name, batch), registry()
+    graph, kinds = program(name, batch, precision), registry()
     semantics, floor = Semantics(kinds), []
     for op in graph:
         if op.launches:
             moved = sum(t.bytes for t in graph.types([*op.operands, *(r.name for r in op.results)]))
-            floor.append((semantics.multiply_adds(op.kind, graph.types(op.operands), op.attrs), moved))
-    return Net(name, batch, subjects(graph, kinds), floor)
+            own = "bf16" if op.attrs.get("strategy") == TENSOR else "fp32"
+            floor.append((semantics.multiply_adds(op.kind, graph.types(op.operands), op.attrs), moved, own))
+    return Net(name, batch, precision, subjects(graph, kinds), floor)
 
 
 def largest(found: Sequence[Subject]) -> Mapping[str, Subject]:

@@ -34,6 +34,8 @@ ALIGN = 256
 """What the addresses of arrays are multiples of."""
 LAYERS_OF_GRID = 4
 """Up to so many copies along z are all emulated, a block of each: those of a stride's phases differ."""
+WIDE = (".v4.", ".x4.", "cp.async.cg")
+"""What the opcodes of 128-bit accesses have in them: vectors, four matrices, copies past the first-level cache."""
 CACHED = 0.02
 """Seconds within which nothing is compiled: it was in the cache."""
 
@@ -190,4 +192,4 @@ def _traffic(counts: Counts, findings: Sequence[str]) -> Traffic:
 
 def _wide(accesses: Sequence[tuple[int, str]]) -> float:
     total = sum(size for size, _ in accesses)
-    return sum(size for size, opcode in accesses if ".v4." in opcode) / total if total else 1.0
+    return sum(size for size, opcode in accesses if any(wide in opcode for wide in WIDE)) / total if total else 1.0

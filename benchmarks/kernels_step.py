@@ -12,6 +12,9 @@ from benchmarks.kernels_bars import executed
 from benchmarks.kernels_launches import Floor, Subject
 from benchmarks.kernels_measured import Measured
 
+TENSOR_MULTIPLY_ADDS = 16 * 8 * 16 // 32
+"""A thread's part of an instruction of tensor cores: 16 x 8 sums of 16 products, by a warp."""
+
 
 @dataclass(frozen=True)
 class Predicted:
@@ -30,9 +33,13 @@ def works(found: Sequence[Subject], measured: Mapping[str, Measured], card: Mach
         static, traffic = one.static[card.capability], one.traffic
         scale = s.blocks / traffic.blocks
         multiply_adds = executed(s, traffic) if s.multiplies else scale * traffic.multiply_adds
-        instructions = multiply_adds / static.loop.share if s.multiplies else scale * traffic.instructions
+        each = TENSOR_MULTIPLY_ADDS if s.precision == "bf16" else 1
+        instructions = multiply_adds / each / static.loop.share if s.multiplies else scale * traffic.instructions
         moved = s.bytes if s.product else min(s.bytes, scale * traffic.moved)
-        yield s, Work(s.op, multiply_adds, instructions, moved, s.blocks, s.threads, static.blocks, s.times)
+        yield (
+            s,
+            Work(s.op, multiply_adds, instructions, moved, s.blocks, s.threads, static.blocks, s.times, s.precision),
+        )
 
 
 def predict(found: Sequence[Subject], measured: Mapping[str, Measured], floor: Floor, card: Machine) -> Predicted:

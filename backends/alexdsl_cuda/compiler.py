@@ -32,7 +32,8 @@ def _facts() -> Sequence[str]:
             found.append(version(package))
         except PackageNotFoundError:
             found.append("none")
-    ours = (Path(__file__).with_name(name).read_text() for name in ("compiler.py", "intrinsics.py"))
+    here = Path(__file__)
+    ours = (path.read_text() for path in (here, *sorted(here.with_name("intrinsics").glob("*.py"))))
     return ("cuda", platform.python_version(), *found, *ours)
 
 

@@ -26,7 +26,7 @@ class Work:
     """A launch: what all its blocks do together, and how many blocks a multiprocessor holds at once.
 
     ``instructions`` are those of threads, multiply-adds among them; ``bytes`` come from memory or go there; ``times``
-    is how many such launches a step has.
+    is how many such launches a step has, ``precision`` that of what is multiplied.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Work:
     threads: int
     resident: int
     times: int = 1
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def estimate(work: Work, card: Machine) -> Estimate:
     part = waves / work.blocks
     threads = min(work.resident, waves) * work.threads
     rate = min(1.0, threads / BUSY) * card.clock
-    lanes = card.rate("fp32") / card.multiprocessors / card.clock
+    lanes = card.rate(work.precision) / card.multiprocessors / card.clock
     return Estimate(
         multiplying=work.times * part * work.multiply_adds / (lanes * rate),
         issuing=work.times * part * work.instructions / (ISSUED * rate),
@@ -86,7 +87,8 @@ def assumptions(card: Machine) -> str:
     """What ``estimate`` takes for granted, in words."""
     return (
         f"{card.name}: {card.multiprocessors} multiprocessors at {card.clock / 1e9:.2f} GHz, "
-        f"{card.rate('fp32') / 1e12:.1f} T multiply-adds/s in fp32, {card.bandwidth / 1e12:.2f} TB/s of which "
+        f"{card.rate('fp32') / 1e12:.1f} T multiply-adds/s in fp32 and "
+        f"{card.rate('bf16') / 1e12:.0f} T in bf16 by mma.sync, {card.bandwidth / 1e12:.2f} TB/s of which "
         f"{REACHED:.0%} are reached; {ISSUED} threads' instructions a cycle and multiprocessor, given {BUSY} threads; "
         f"{GAP * 1e6:.0f} us between kernels, none at once; arrays move once per launch"
     )

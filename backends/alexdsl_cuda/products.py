@@ -56,13 +56,14 @@ class Products(Offer):
             roles |= {"x": names[0], "weight": names[1], "bias": bias, "y": made[0]}
         return [
             Call(step.function, [roles[role] for role in step.args], step.grid, step.constants, (step.threads, 1, 1))
-            for step in self._plan(op, operands, results).steps
+            for step in self.plan(op, operands, results).steps
         ]
 
     def _tail(self, op: Op) -> Scalar:
         return tail(op, self.registry)
 
-    def _plan(self, op: Op, operands: Types, results: Types) -> Plan:
+    def plan(self, op: Op, operands: Types, results: Types) -> Plan:
+        """How a scheduled op is computed: by its strategy."""
         tensor = self._tensor(op, operands, results) if op.attrs.get("strategy") == TENSOR else None
         return tensor or self._simt(op, operands, results)
 

@@ -21,7 +21,7 @@ MEASURED = Measured({(8, 0): STATIC}, 0, 1.5, TRAFFIC)
 KEY = ("k", (1, 1, 9), (256, 1, 1))
 PRODUCT = Subject(
     "net", "fc.linear", "linear+relu", "fc", "k", "", *KEY[1:], [Arg("F1", "x", 1_000_000)], 1, True, True, 9000, 9000,
-    0.5, 4_000_000, [KEY], 0, (),
+    0.5, 4_000_000, [KEY], 0, (), (),
 )  # fmt: skip
 CONV = replace(PRODUCT, kind="conv_weight_grad", inputs=64, window=(3, 3))
 OTHER = replace(
@@ -95,6 +95,40 @@ def test_loops_multiply_by_the_sort_of_product(inputs: int, kind: str, least: in
     subject = replace(PRODUCT, kind=kind, inputs=inputs)
     assert short(subject, with_loop(multiplications=least)) == []
     assert len(short(subject, with_loop(multiplications=least - 1))) == 1
+
+
+HALVES = Loop(150, 64, {"HMMA.16816.F32.BF16": 64, "LDSM.16.M88.4": 16, "LDGSTS.E.BYPASS.128": 8}, None, 1.0, 1.0)
+TENSOR = replace(CONV, warp=(64, 64))
+
+
+def with_halves(**changes: Any) -> Measured:
+    return with_static(loop=replace(HALVES, **changes))
+
+
+OF_TENSOR_CORES: Mapping[str, tuple[Measured, str]] = {
+    "multiplying": (with_halves(instructions=169), "sm_80: 37.87% of the hot loop multiply, not 38%"),
+    "loads": (with_halves(mix={**HALVES.mix, "LDSM.16.M88.4": 17}), "sm_80: 3.76 products for each load"),
+    "copies": (with_halves(global_wide=0.5), "sm_80: 50% of the loop's loads are of 128 bits and copied"),
+    "no copies": (with_halves(mix={"LDSM.16.M88.4": 16}), "sm_80: 100% of the loop's loads are of 128 bits and copied"),
+    "registers": (with_halves(mix={**HALVES.mix, "LDG.E.128": 1}), "sm_80: 1 of the loop's loads pass registers"),
+    "shared": (with_halves(shared_wide=0.5), "sm_80: 50% of the loop's loads from shared memory are of 128 bits"),
+    "no loop": (with_halves(multiplications=0), "sm_80: has no loop that multiplies"),
+}
+
+
+@pytest.mark.parametrize("name", OF_TENSOR_CORES)
+def test_what_tensor_cores_are_asked(name: str) -> None:
+    measured, words = OF_TENSOR_CORES[name]
+    (found,) = short(TENSOR, measured)
+    assert found.startswith(words)
+    assert short(TENSOR, with_halves()) == []
+
+
+def test_smaller_warps_are_exempt_and_listed() -> None:
+    small, measured = replace(TENSOR, warp=(64, 48)), with_halves(instructions=169)
+    assert short(small, measured) == []
+    (found,) = exemptions(small, measured)
+    assert found == "sm_80: 37.87% of the hot loop multiply, not 38%: warps of 64 x 48 sums"
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def net() -> Net:
-    return of_net("alexnet", BATCH)
+    return of_net("alexnet", BATCH, "fp32")
 
 
 def test_every_launch_is_counted(net: Net) -> None:
-    graph = program("alexnet", BATCH)
+    graph = program("alexnet", BATCH, "fp32")
     launches = [launch for op in graph for launch in op.launches]
     assert sum(s.times for s in net.subjects) == len(launches)
     assert {s.kernel for s in net.subjects} == set(graph.kernels) == set(largest(net.subjects))
@@ -45,6 +45,17 @@ def test_products_are_known(net: Net) -> None:
     assert all(s.useful == 0 for s in net.subjects if not s.multiplies)
     assert {s.inputs for s in net.subjects if s.layer.startswith("conv1.conv")} == {3}
     assert net.floor[0][0] > 0
+
+
+def test_products_in_bf16_are_known_by_their_warps(net: Net) -> None:
+    halves = of_net("alexnet", BATCH, "bf16")
+    products = [s for s in halves.subjects if s.multiplies]
+    assert {s.layer.split(".")[0] for s in products if s.precision == "fp32"} == {"conv1"}
+    assert all(s.kernel.startswith("tensor") for s in products if s.precision == "bf16")
+    assert {tuple(s.warp) for s in products if s.op.startswith("conv4")} == {(64, 64)}
+    assert {s.precision for s in net.subjects} == {"fp32"}
+    assert {precision for _, _, precision in halves.floor} == {"fp32", "bf16"}
+    assert sum(s.useful * s.times for s in products) == sum(s.useful * s.times for s in net.subjects)
 
 
 def test_arrays_are_as_large_as_they_are(net: Net) -> None:
@@ -101,11 +112,13 @@ def test_the_command_names_what_falls_short(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = ["conv1.maxpool.0", "fc7.dropout.grad.slice_0"]
-    net = of_net("alexnet", BATCH)
+    net = of_net("alexnet", BATCH, "fp32")
     chosen = replace(net, subjects=[_subject(net, name) for name in few])
-    monkeypatch.setattr(kernels, "of_net", lambda name, batch: chosen)
+    monkeypatch.setattr(kernels, "of_net", lambda name, batch, precision: chosen)
     monkeypatch.setattr("benchmarks.kernels_bars.SECTORS", 0.5)
-    monkeypatch.setattr(sys, "argv", ["kernels", "--specs", "alexnet", "--arch", "sm_80", "--json"])
+    monkeypatch.setattr(
+        sys, "argv", ["kernels", "--specs", "alexnet", "--arch", "sm_80", "--precision", "fp32", "--json"]
+    )
     assert kernels.main() == 1
     (found,) = json.loads(capsys.readouterr().out)
     assert [row["op"] for row in found["launches"]] == few

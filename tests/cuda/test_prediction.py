@@ -24,6 +24,11 @@ def test_one_block_for_every_multiprocessor_runs_at_the_cards_rate() -> None:
     assert found.seconds == found.multiplying + GAP
 
 
+def test_tensor_cores_multiply_at_the_rate_of_their_instruction() -> None:
+    halves = replace(product(132), precision="bf16", instructions=0)
+    assert estimate(halves, H100).multiplying == pytest.approx(132 * BLOCK / H100.rate("bf16"))
+
+
 def test_a_block_more_takes_a_wave_more() -> None:
     full, over = (estimate(product(n), A100).multiplying for n in (2 * 108, 2 * 108 + 1))
     assert over == pytest.approx(1.5 * full)

@@ -11,6 +11,7 @@ from alexdsl_cuda.conv import Conv
 from alexdsl_cuda.gemm.calls import Plan
 from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.plan_tensor import plan_tensor_forward, plan_tensor_input_grad, plan_tensor_weight_grad
+from alexdsl_cuda.gemm.warps import CONVOLVING, CORRELATING, WarpTile
 from alexdsl_cuda.linear import Linear
 from alexdsl_cuda.offer import Offer
 from cuda_gemm.cases import ADD, REGISTRY, RELU, Case, case, conv, halved, padded_after
@@ -40,12 +41,20 @@ GEOMETRIES = {
 }
 
 
-def tensor_case(name: str, op: str, *, halves: bool = True, splits: int | None = None) -> Case:
+TILES = [
+    *((op, tile) for op in ("forward", "input_grad") for tile in CONVOLVING),
+    *(("weight_grad", tile) for tile in CORRELATING),
+]
+
+
+def tensor_case(
+    name: str, op: str, *, halves: bool = True, tile: WarpTile | None = None, splits: int | None = None
+) -> Case:
     g = GEOMETRIES[name]
     plans: dict[str, Callable[[], Plan | None]] = {
-        "forward": lambda: plan_tensor_forward(g, True, RELU, splits=splits),
-        "input_grad": lambda: plan_tensor_input_grad(g, ADD, splits=splits),
-        "weight_grad": lambda: plan_tensor_weight_grad(g, True, splits),
+        "forward": lambda: plan_tensor_forward(g, True, RELU, tile, splits),
+        "input_grad": lambda: plan_tensor_input_grad(g, ADD, tile, splits),
+        "weight_grad": lambda: plan_tensor_weight_grad(g, True, tile, splits),
     }
     tails = {"forward": "relu", "input_grad": "add", "weight_grad": ""}
     return case(f"{name}: {op}", op, g, plans[op], tail=tails[op], halves=halves)
@@ -57,6 +66,14 @@ def tensor_case(name: str, op: str, *, halves: bool = True, splits: int | None =
 def test_rounding_the_operands_is_all_that_is_lost(name: str, op: str) -> None:
     if (name, op) != ("a stride", "input_grad"):
         run(tensor_case(name, op), tolerance=1e-5, relative=0, banks=True)
+
+
+@needs_cuda
+@pytest.mark.parametrize(("op", "tile"), TILES, ids=str)
+def test_every_tile(op: str, tile: WarpTile) -> None:
+    one = tensor_case("in groups", op, tile=tile)
+    assert one.plan.tile is tile
+    run(one, tolerance=1e-5, relative=0, banks=True)
 
 
 @needs_cuda
@@ -87,7 +104,7 @@ def test_operands_are_rounded_to_nearest_even() -> None:
     x = np.zeros(16, np.float32)
     x[:6], x[6:9] = ties.view(np.float32), (np.inf, -np.inf, np.float32(3.4e38))
     work = np.zeros(12, np.float32)
-    source = render(halves, {"FIRST": 4, "COUNT": 16}, CUDA)
+    source = render(halves, {"FIRST": 4, "COUNT": 16, "HALVERS": HALVERS}, CUDA)
     launch(Module(compile_ptx(source, (8, 0))), "kernel", (1, 1, 1), (HALVERS, 1, 1), arguments(x, work))
     found = (work[4:].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(found, halved(x))
@@ -112,5 +129,9 @@ def test_what_is_offered_in_bf16() -> None:
     assert list(few) == ["simt"]
     linear = strategies(Linear(REGISTRY), "linear", [(4, 40), (12, 40)], (4, 12), units=12, bias=False)
     assert list(linear) == ["simt", "tensor"]
+    long = {**conv_attrs, "kernel": (16, 16), "pad": (8, 7, 8, 7)}
+    assert list(strategies(Conv(REGISTRY), "conv", [(2, 8, 16, 16), (16, 8, 16, 16)], (2, 16, 16, 16), **long)) == [
+        "simt"
+    ]
     odd = strategies(Linear(REGISTRY), "linear", [(4, 40), (10, 40)], (4, 10), units=10, bias=False)
     assert list(odd) == ["simt"]

@@ -127,7 +127,8 @@ def _wide(accesses: Sequence[Instruction]) -> float:
 
 
 def _loop(body: Sequence[Instruction]) -> Loop:
-    shared = [i for i in body if i.root == "LDS"]
+    # Before copies to shared memory ptxas puts loads that are never made, to no register.
+    shared = [i for i in body if i.root == "LDS" and i.operands[0] != "RZ"]
     loads = [i for i in body if i.root in ("LDG", "LDGSTS")]
     return Loop(
         instructions=len(body), multiplications=sum(i.multiplies for i in body),

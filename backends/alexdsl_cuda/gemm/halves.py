@@ -6,7 +6,7 @@ A float of the workspace holds two of them. A chunk is 16 bytes, eight of them: 
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, cuda, fetch, float32, halve, store_quad, uint32
+from alexdsl_cuda.gemm.names import F1, cuda, fetch, float32, halve, shift, store_pair, store_quad, uint32
 
 HALVERS = 256
 """Threads of a block of these kernels."""
@@ -17,14 +17,19 @@ PITCH = SIDE + 1
 
 
 @kernel
-def halves(x: F1, work: F1, *, FIRST: int, COUNT: int) -> None:
-    """work[FIRST...] = x in bf16; a thread a chunk."""
+def halves(x: F1, work: F1, *, FIRST: int, COUNT: int, HALVERS: int) -> None:
+    """work[FIRST...] = x in bf16; a thread two quads, so that a warp's neighbours read and write what lies together."""
     numbers = cuda.local.array(8, float32)
-    at = uint32(8 * (cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x))
+    at = uint32(4 * (2 * HALVERS * cuda.blockIdx.x + cuda.threadIdx.x))
+    behind = uint32(at + 4 * HALVERS)
+    fetch(numbers, 0, x, at, at < COUNT, 4, 4, 1)
+    fetch(numbers, 1, x, behind, behind < COUNT, 4, 4, 1)
+    halve(numbers)
     if at < COUNT:
-        fetch(numbers, 0, x, at, True, 4, 4, 2)
-        halve(numbers)
-        store_quad(work, uint32(FIRST + at // 2), numbers)
+        store_pair(work, uint32(FIRST + at // 2), numbers)
+    shift(numbers, 2, 4)
+    if behind < COUNT:
+        store_pair(work, uint32(FIRST + behind // 2), numbers)
 
 
 @kernel

@@ -7,16 +7,18 @@ from typing import Any
 from alexdsl_cuda.dialect import F1, Function, cuda, float32, int32, uint32
 
 __all__ = [
-    "F1", "Function", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "float32", "halve", "int32",
-    "load_quad", "multiply", "multiply_halves", "put_columns", "put_quad", "quad", "quotient", "refetch", "shift",
-    "store_pair", "store_quad", "uint32", "wait_for_copies",
+    "F1", "Function", "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "float32", "halve", "int32",
+    "int64", "load_quad", "multiply", "multiply_halves", "put_columns", "put_quad", "quad", "quotient", "refetch",
+    "shift", "stay_rolled", "store_pair", "store_quad", "uint32", "wait_for_copies",
 ]  # fmt: skip
 
+address: Any = None
 clear: Any = None
 commit_copies: Any = None
 copy_quads: Any = None
 fetch: Any = None
 halve: Any = None
+int64: Any = None
 load_quad: Any = None
 multiply: Any = None
 multiply_halves: Any = None
@@ -26,6 +28,7 @@ quad: Any = None
 quotient: Any = None
 refetch: Any = None
 shift: Any = None
+stay_rolled: Any = None
 store_pair: Any = None
 store_quad: Any = None
 wait_for_copies: Any = None

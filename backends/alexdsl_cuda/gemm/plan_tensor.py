@@ -11,17 +11,21 @@ from alexdsl_cuda.gemm.geometry import Geometry, inverse
 from alexdsl_cuda.gemm.halves import HALVERS, PITCH, SIDE, halves, turned_halves
 from alexdsl_cuda.gemm.tensor import tensor_forward
 from alexdsl_cuda.gemm.tensor_grad import tensor_weight_grad
-from alexdsl_cuda.gemm.warps import DEPTH, LARGE, NARROW, WarpTile, splits_of
+from alexdsl_cuda.gemm.warps import CONVOLVING, CORRELATING, DEPTH, WarpTile, splits_of, tile_of
 
 CHUNK = 8
 """Numbers that are copied at once."""
+BEYOND = 1 << 31
+"""The bit that stands for what no window reaches, above those of a window's rows and columns."""
+ROW = 1 << 16
+"""What a row counts where a pixel's row and column are one number."""
 
 
 def plan_tensor_forward(
     g: Geometry, bias: bool, epilogue: Scalar = SAME, tile: WarpTile | None = None, splits: int | None = None
 ) -> Plan | None:
     """x, weight, bias, other -> y; None where windows are not made of chunks."""
-    if g.inputs % CHUNK or g.outputs % 4:
+    if g.inputs % CHUNK or g.outputs % 4 or not _fits(g):
         return None
     x, weight = g.images * g.rows.size * g.columns.size * g.channels, g.maps * g.window
     copies = (_halves("x", 0, x), _halves("weight", x // 2, weight))
@@ -33,7 +37,7 @@ def plan_tensor_input_grad(
     g: Geometry, epilogue: Scalar = SAME, tile: WarpTile | None = None, splits: int | None = None
 ) -> Plan | None:
     """weight, dy, other -> dx; None under a stride, too: there not every tap reads every pixel."""
-    if g.outputs % CHUNK or g.inputs % CHUNK or g.rows.stride > 1 or g.columns.stride > 1:
+    if g.outputs % CHUNK or g.inputs % CHUNK or not _fits(g) or g.rows.stride > 1 or g.columns.stride > 1:
         return None
     back = Geometry(g.images, g.maps, g.channels, _back(g.rows), _back(g.columns), g.groups)
     dy, weight = g.pixels * g.maps, g.maps * g.window
@@ -47,18 +51,20 @@ def plan_tensor_input_grad(
     return _product(back, (_halves("dy", 0, dy), turn), (dy + weight) // 2, dy // 2, result, tile, splits)
 
 
-def plan_tensor_weight_grad(g: Geometry, bias: bool, splits: int | None = None) -> Plan | None:
+def plan_tensor_weight_grad(
+    g: Geometry, bias: bool, tile: WarpTile | None = None, splits: int | None = None
+) -> Plan | None:
     """x, dy -> dw, and db if there is a bias; None where channels or maps do not come in chunks."""
-    if g.inputs % CHUNK or g.outputs % CHUNK:
+    if g.inputs % CHUNK or g.outputs % CHUNK or not _fits(g):
         return None
-    tile = LARGE
+    tile = tile or tile_of(CORRELATING, g.outputs, g.window)
     x, dy = g.images * g.rows.size * g.columns.size * g.channels, g.pixels * g.maps
-    a_lines, b_lines = (tile.threads // (size // CHUNK) for size in (tile.rows, tile.columns))
+    lanes = tile.threads // DEPTH
     constants: Constants = {
-        **g.constants, "A_FIRST": x // 2, "A_LINES": a_lines, "A_SLOTS": DEPTH // a_lines,
-        "A_PUT": a_lines * tile.rows // 2, "A_STEP": a_lines * g.maps // 2, "B_LINES": b_lines,
-        "B_SLOTS": DEPTH // b_lines, "B_PUT": b_lines * tile.columns // 2, "B_STEP": b_lines * g.channels // 2,
-        "EVEN": g.pixels % DEPTH == 0, "POINTWISE": g.pointwise,
+        **g.constants, "LANES": lanes, "TURN": CHUNK // lanes, "A_FIRST": x // 2, "A_UNIT": g.maps // 2,
+        "B_UNIT": g.channels // 2, "A_SLOTS": tile.rows // CHUNK // lanes, "B_SLOTS": tile.columns // CHUNK // lanes,
+        "POINTWISE": g.pointwise, "ROW": ROW, "LAST": (g.rows.size - 1) * ROW + g.columns.size - 1,
+        "BEYOND": ROW // 4 * ROW, "EDGES": (ROW + 1) * ROW // 2,
     }  # fmt: skip
     copies = (_halves("x", 0, x), _halves("dy", x // 2, dy))
     result = Result("dw", g.maps * g.window, g.window)
@@ -73,13 +79,13 @@ def _product(
     splits: int | None,
 ) -> Plan:  # fmt: skip
     """A convolution of the copies in bf16: images first, filters from that float of the workspace on."""
-    tile = tile or (NARROW if g.outputs <= NARROW.columns else LARGE)
+    tile = tile or tile_of(CONVOLVING, g.pixels, g.outputs)
     lines = tile.threads // 4
     constants: Constants = {
         **g.constants, "LINES": lines, "A_SLOTS": tile.rows // lines, "B_SLOTS": tile.columns // lines,
         "B_FIRST": filters, "B_FULL": g.outputs % tile.columns == 0 and lines % 16 == 0, "B_PUT": lines * DEPTH // 2,
-        "B_STEP": lines * g.window // 2, "TAPS": g.taps, "INSIDE": g.inside,
-        "TAP_INVERSE": inverse(g.inputs, g.window + 4 * DEPTH),
+        "B_STEP": lines * g.window // 2, "TAPS": g.taps, "INSIDE": g.inside, "BEYOND": BEYOND,
+        "TAP_INVERSE": inverse(g.inputs // 2, g.window // 2 + 2 * DEPTH),
     }  # fmt: skip
     sizes = g.pixels, g.outputs, g.window, g.groups
     args = ("workspace", "bias" if result.bias else "other", "other", result.role)
@@ -114,8 +120,15 @@ def _planned(
 
 def _halves(role: str, first: int, count: int) -> Step:
     threads = -(-count // CHUNK)
-    constants = {"FIRST": first, "COUNT": count}
+    constants = {"FIRST": first, "COUNT": count, "HALVERS": HALVERS}
     return Step(halves, (role, "workspace"), (-(-threads // HALVERS), 1, 1), HALVERS, constants)
+
+
+def _fits(g: Geometry) -> bool:
+    """Whether a window's rows and columns have a bit each, below BEYOND, and a pixel's row or column, padding and all,
+    half the bits of a number."""
+    reach = max(2 * (axis.size + axis.before + axis.after) for axis in (g.rows, g.columns))
+    return 1 << g.rows.kernel + g.columns.kernel <= BEYOND and reach < ROW // 2
 
 
 def _back(axis: Axis) -> Axis:

@@ -13,6 +13,8 @@ DEPTH = 32
 STAGES = 3
 FASTER = 16
 """How many times as many multiply-adds tensor cores do."""
+BROUGHT = 16
+"""Multiply-adds in whose time a number is brought to shared memory."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class WarpTile:
         return (self.rows + self.columns) * DEPTH // 2
 
     @property
+    def cost(self) -> int:
+        """Of a step of the depth, in multiply-adds."""
+        return self.rows * self.columns + BROUGHT * (self.rows + self.columns)
+
+    @property
     def constants(self) -> Mapping[str, int]:
         return {
             "ROWS": self.rows, "COLUMNS": self.columns, "DEPTH": DEPTH, "HIGH": self.high, "WIDE": self.wide,
@@ -45,9 +52,15 @@ class WarpTile:
 
 LARGE = WarpTile(128, 128)
 """The tile of which three slabs just fit, and two blocks a multiprocessor's registers."""
+CONVOLVING = (LARGE, WarpTile(128, 64), WarpTile(128, 48, wide=48))
+"""Tiles of convolutions; those of few columns are for channels and maps that LARGE would pad."""
+CORRELATING = (LARGE, WarpTile(64, 128))
+"""Tiles of filters' gradients."""
 
-NARROW = WarpTile(128, 64)
-"""The tile of products of few columns."""
+
+def tile_of(tiles: Sequence[WarpTile], rows: int, columns: int) -> WarpTile:
+    """The tile that takes least: padding is multiplied as all else is, and every number is brought once per tile."""
+    return min(tiles, key=lambda t: ceil(rows / t.rows) * ceil(columns / t.columns) * t.cost)
 
 
 def splits_of(rows: int, columns: int, depth: int, copies: int, tile: WarpTile) -> int:
