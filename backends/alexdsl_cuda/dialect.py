@@ -43,6 +43,7 @@ class CudaDialect:
     imports = """import math
 
 from alexdsl_cuda.intrinsics import *
+from alexdsl_cuda.window_intrinsics import *
 from numba import cuda, float32, int32, uint8, uint32, uint64"""
     functions: Mapping[str, str] = {
         "exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",

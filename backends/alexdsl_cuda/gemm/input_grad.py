@@ -7,7 +7,7 @@ sorted into phases, and a block makes pixels of one phase, so that no zero is mu
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, refetch, shift, uint32
+from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, quotient, refetch, shift, uint32
 from alexdsl_cuda.gemm.pieces import corner, finish, finish_piece, put_lines, put_rows, row_of, tap_of
 
 
@@ -24,6 +24,16 @@ def first_tap(phase, stride: int, dilation: int, step: int):
 def count(size, first, step: int):
     """How many of first, first + step, ... lie below the size."""
     return int32((size - first + step - 1) // step) if first < size else int32(0)
+
+
+@kernel
+def phase_row(tap, taps_x, *, TAPS_X: int, TAPS_X_INVERSE: int, FEWER_INVERSE: int):
+    """Which row of its phase's taps a tap is in. A phase has TAPS_X columns of taps, or one fewer."""
+    if taps_x == TAPS_X:
+        row = quotient(tap, TAPS_X_INVERSE)
+    else:
+        row = quotient(tap, FEWER_INVERSE)
+    return row
 
 
 @kernel
@@ -57,7 +67,7 @@ def fetch_pixels(
     for j in range(A_RUNS):
         at = uint32(k) if WHOLE else uint32(k + part + 8 * j)
         tap = tap_of(at)
-        y = row_of(tap) if PHASES == 1 else uint32(tap // taps_x)
+        y = row_of(tap) if PHASES == 1 else phase_row(tap, taps_x)
         up, back = int32(y * HOP_H), int32((tap - y * taps_x) * HOP_W)
         map = int32(at - tap * OUTPUTS + (part if WHOLE else 0))
         ahead = int32(map - (up * OUT_W + back) * MAPS)
@@ -91,7 +101,7 @@ def fetch_filters(
         row = int32(line + i * B_LINES)
         at = uint32(k) if WHOLE else uint32(k + row)
         tap = tap_of(at)
-        y = row_of(tap) if PHASES == 1 else uint32(tap // taps_x)
+        y = row_of(tap) if PHASES == 1 else phase_row(tap, taps_x)
         ky, kx = uint32(tap_y + y * STEP_H), uint32(tap_x + (tap - y * taps_x) * STEP_W)
         map = uint32(at - tap * OUTPUTS + (row if WHOLE else 0))
         place = uint32(start + uint32(map * (KH * KW) + ky * KW + kx) * OUT_COLUMNS)

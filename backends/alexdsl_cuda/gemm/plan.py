@@ -88,7 +88,7 @@ def _weight_grad(g: Geometry, tile: Tile | None, splits: int | None) -> Plan:
     constants = {
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.window, "OUT_SIZE": 4 if g.window % 4 == 0 else 1,
         "A_WHOLE": even and a.slots * a.lines == tile.depth, "A_HOP": a.lines * g.maps, "EVEN": even,
-        "INSIDE": g.inside and fits, "B_WHOLE": g.pointwise and fits, "B_HOP": b.lines * g.channels,
+        "INSIDE": g.inside, "FITS": fits, "B_WHOLE": g.pointwise and fits, "B_HOP": b.lines * g.channels,
     }  # fmt: skip
     result = Result("dw", g.maps * g.window, g.window)
     grid = grid_of(product, tile, splits)
