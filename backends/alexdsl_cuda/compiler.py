@@ -32,7 +32,8 @@ def _facts() -> Sequence[str]:
             found.append(version(package))
         except PackageNotFoundError:
             found.append("none")
-    ours = (Path(__file__).with_name(name).read_text() for name in ("compiler.py", "intrinsics.py"))
+    names = ("compiler.py", "intrinsics.py", "window_intrinsics.py")
+    ours = (Path(__file__).with_name(name).read_text() for name in names)
     return ("cuda", platform.python_version(), *found, *ours)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from alexdsl_cuda.intrinsics import FLOAT, INT, LONG, Emit, emitted, floats, types
+from alexdsl_cuda.intrinsics import FLOAT, INT, LONG, Emit, emitted, floats
 
 __all__ = ["fetch_on", "multiply_windows"]
 
@@ -16,7 +16,6 @@ def _fetch_on(e: Emit) -> None:
     size, builder = e.constant("SIZE"), e.builder
     start = builder.gep(e.floats("array"), [builder.sext(e.integer("at"), LONG)])
     start = builder.gep(start, [builder.zext(e.integer("on"), LONG)])
-    flag = builder.zext(e.context.cast(builder, e.args["inside"][1], e.args["inside"][0], types.boolean), INT)
     vector, results = {1: ("", "$0"), 4: (".v4", "{$0, $1, $2, $3}")}[size]
     zeros = " ".join(f"mov.b32 ${i}, 0f00000000;" for i in range(size))
     load = f"@p ld.global.nc{vector}.f32 {results}, [${size}];"
@@ -26,7 +25,7 @@ def _fetch_on(e: Emit) -> None:
         f"{{ .reg .pred p; setp.ne.b32 p, ${size + 1}, 0; {zeros} {load} }}", ",".join(["=&f"] * size + ["l", "r"]),
         side_effect=True,
     )  # fmt: skip
-    found = builder.call(asm, [start, flag])
+    found = builder.call(asm, [start, e.integer("inside")])
     values = [found] if size == 1 else [builder.extract_value(found, i) for i in range(size)]
     e.write(e.piece("registers", "piece", size), values)
 
@@ -45,6 +44,20 @@ def _multiply_windows(e: Emit) -> None:
     rows, columns, hop, first = (e.constant(name) for name in ("ROWS", "COLUMNS", "HOP", "FIRST"))
     sums, line = e.read(kept, rows * columns), e.place("tile", "b", "stage")
     held: dict[int, list[Any]] = {}
+    # Of the first and the last quad, which are not used whole, compilers would read a part, in other widths.
+    made = ir.LiteralStructType([FLOAT] * 4)
+
+    def window_quad(q: int) -> list[Any]:
+        if first <= 4 * q and 4 * q + 4 <= first + (e.constant("DEPTH") - 1) * hop + columns:
+            return e.read_quad(e.beyond(line, 4 * q))
+        pointer = builder.addrspacecast(e.beyond(line, 4 * q), FLOAT.as_pointer(3))
+        asm = ir.InlineAsm(
+            ir.FunctionType(made, [pointer.type]), "ld.volatile.shared.v4.f32 {$0, $1, $2, $3}, [$4];", "=f,=f,=f,=f,l",
+            side_effect=True,
+        )  # fmt: skip
+        found = builder.call(asm, [pointer])
+        return [builder.extract_value(found, i) for i in range(4)]
+
     for k in range(e.constant("DEPTH")):
         row = e.beyond(e.place("tile", "a", "stage"), k * e.constant("A_PITCH"))
         steps = range(rows // 4)
@@ -52,7 +65,7 @@ def _multiply_windows(e: Emit) -> None:
         begin = first + k * hop
         # What a window shares with the one before it is not read again.
         quads = range(begin // 4, (begin + columns + 3) // 4)
-        held = {q: held.get(q) or e.read_quad(e.beyond(line, 4 * q)) for q in quads}
+        held = {q: held.get(q) or window_quad(q) for q in quads}
         right = [held[place // 4][place % 4] for place in range(begin, begin + columns)]
         for i, x in enumerate(left):
             for j, y in enumerate(right):

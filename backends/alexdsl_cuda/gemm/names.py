@@ -1,4 +1,5 @@
-"""Names that the products' kernels use and only compiled code has, from ``alexdsl_cuda.intrinsics``."""
+"""Names that the products' kernels use and only compiled code has, from ``alexdsl_cuda.intrinsics``
+and ``window_intrinsics``."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from alexdsl_cuda.dialect import F1, Function, cuda, float32, int32, uint32
 
 __all__ = [
     "F1", "Function", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_on", "float32", "halve", "int32",
-    "load_quad", "multiply", "multiply_halves", "multiply_windows", "put_columns", "put_quad", "quad", "quotient", "refetch", "shift",
-    "store_pair", "store_quad", "uint32", "wait_for_copies",
+    "load_quad", "multiply", "multiply_halves", "multiply_windows", "put_columns", "put_quad", "quad", "quotient",
+    "refetch", "shift", "store_pair", "store_quad", "uint32", "wait_for_copies",
 ]  # fmt: skip
 
 clear: Any = None

@@ -22,14 +22,14 @@ def pack_filters(weight: F1, work: F1, *, MAPS: int, TOTAL: int) -> None:
 @kernel
 def run_starts(
     start, line, first, *, PIXELS: int, OUT_H: int, OUT_W: int, HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int,
-    SW: int, ROWS: int, A_LINES: int, A_SLOTS: int,
+    SW: int, BEGIN: int, ROWS: int, A_LINES: int, A_SLOTS: int,
 ) -> None:  # fmt: skip
     """Where in memory the windows of a thread's pixels begin; beyond the last, the last one's."""
     for i in range(A_SLOTS):
         row = uint32(min(line + i * A_LINES, ROWS - 1))
         pixel = uint32(min(first + row, PIXELS - 1))
         ox, oy, image = int32(pixel % OUT_W), int32(pixel // OUT_W % OUT_H), int32(pixel // (OUT_H * OUT_W))
-        start[i] = int32(((image * HEIGHT + oy * SH) * WIDTH + ox * SW) * CHANNELS)
+        start[i] = int32(BEGIN + ((image * HEIGHT + oy * SH) * WIDTH + ox * SW) * CHANNELS)
 
 
 @kernel

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, fetch_on, float32, int32, multiply, quad, quotient, refetch, uint32
+from alexdsl_cuda.gemm.names import (
+    F1,
+    clear,
+    cuda,
+    fetch,
+    fetch_on,
+    float32,
+    int32,
+    multiply,
+    quad,
+    quotient,
+    refetch,
+    uint32,
+)
 from alexdsl_cuda.gemm.pieces import corner, finish, put_rows
 
 
