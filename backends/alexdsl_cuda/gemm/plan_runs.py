@@ -10,9 +10,9 @@ from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.padding import padded
 from alexdsl_cuda.gemm.runs import forward_runs, pack_filters
 from alexdsl_cuda.gemm.runs_grad import weight_grad_runs
-from alexdsl_cuda.gemm.sums import ADDERS
+from alexdsl_cuda.gemm.sums import ADDERS, LANES
 from alexdsl_cuda.gemm.tile import Operand, Tile
-from alexdsl_cuda.gemm.tiles import PROCESSORS, Product, Side, choose, shapes
+from alexdsl_cuda.gemm.tiles import PROCESSORS, SHARED, Product, Side, choose, shapes
 
 LEAST, MOST = 4, 16
 """Bounds of a slab's depth."""
@@ -27,7 +27,7 @@ def plan_forward_runs(g: Geometry, bias: bool, epilogue: Scalar, tile: Tile | No
     depth = _divisor(g.columns.kernel * g.channels)
     whole = _are_runs(g)
     copy = None if whole else padded(g)
-    if not (whole or copy) or not depth or g.maps % 4:
+    if not (whole or copy) or not depth or g.maps % 4 or 4 * LANES * g.window > SHARED:
         return None
     product = Product(g.pixels, g.maps, g.window, 1, Side("run", True, 9), Side("width", True, 4), splits=False)
     if tile is None:
@@ -45,8 +45,8 @@ def plan_forward_runs(g: Geometry, bias: bool, epilogue: Scalar, tile: Tile | No
     args = ("workspace" if copy else "x", "workspace", "bias", "other", "y")
     grid = grid_of(product, tile, 1)
     plan = planned(forward_runs, args, grid, tile, 1, product.executed(tile), result, constants)
-    packing = {"MAPS": g.maps, "TOTAL": g.window}
-    pack = Step(pack_filters, ("weight", "workspace"), (-(-count // ADDERS), 1, 1), ADDERS, packing)
+    packing = {"MAPS": g.maps, "TOTAL": g.window, "PACKED": LANES * g.window, "LANES": LANES, "ADDERS": ADDERS}
+    pack = Step(pack_filters, ("weight", "workspace"), (-(-g.maps // LANES), 1, 1), ADDERS, packing)
     before = [pack, copy.copy(g, count)] if copy else [pack]
     return replace(plan, steps=(*before, *plan.steps), workspace=count + (copy.count if copy else 0))
 
