@@ -48,7 +48,7 @@ MAY_IMPORT = {
 KERNEL_COMPILERS = {"numba", "llvmlite", "numba_cuda", "alexdsl_cpu", "alexdsl_cuda"}
 OFFERS = {
     "alexdsl_cpu": {"intrinsics", "vectors", "loader", "runtime", "workers"},
-    "alexdsl_cuda": {"intrinsics", "simulator", "gpu", "emulated", "checked", "emulator"},
+    "alexdsl_cuda": {"intrinsics", "window_intrinsics", "simulator", "gpu", "emulated", "checked", "emulator"},
 }
 """The modules of each backend that may import a compiler of kernels; all others are plain Python."""
 
