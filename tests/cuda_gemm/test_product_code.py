@@ -38,9 +38,6 @@ WHOLE = {
 """The same layers with groups in place of towers."""
 LAYERS = [("tower", name) for name in TOWERS] + [("whole", name) for name in WHOLE]
 OPS = ("forward", "input_grad", "weight_grad")
-SHORT = {("whole", "fc7", "forward"): 0.897}
-"""Loops that multiply less than they should. Of 4096 units 43 tiles of 96 in 5 splits are 215 blocks for 108
-multiprocessors that hold two each; tiles of 128, whose loop multiplies 91 %, would leave every ninth place empty."""
 IN_VAIN = {("tower", "conv1", "weight_grad"): 1.19, ("whole", "conv1", "weight_grad"): 1.19}
 """Executed over useful work where it is more than elsewhere: a window's row is 33 floats, in 9 quads, and of three
 blocks of four rows of windows, eleven are there."""
@@ -91,7 +88,7 @@ def test_loops_multiply_and_nothing_is_spilled(
     assert (report.stack, report.spills, report.local, report.doubles, report.calls) == (0, 0, 0, 0, 0)
     loop = report.loop
     least = 0.80 if layer == "conv1" else 0.86 if layer.startswith("conv") else 0.90
-    assert loop.share >= SHORT.get((kind, layer, op), least), loop.mix
+    assert loop.share >= least, loop.mix
     assert loop.ahead is not None
     assert loop.ahead >= 200
     assert loop.shared_wide == 1

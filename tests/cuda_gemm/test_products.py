@@ -63,6 +63,14 @@ def cases() -> list[Case]:
         case("runs: forward", "forward", g, lambda g=g: plan_forward(g, True, RELU, Tile(48, 16, 9)), tail="relu"),
         case("runs: weight_grad", "weight_grad", g, lambda g=g: plan_weight_grad(g, True, splits=3)),
     ]
+    for name, g in (
+        ("images with padding", conv(2, 3, 16, 16, 3, pad=1)), ("and a stride", conv(1, 3, 16, 24, 5, stride=2, pad=2)),
+    ):  # fmt: skip
+        tile = Tile(48, 16, 3 * g.columns.kernel)
+        found += [
+            case(f"{name}: forward", "forward", g, lambda g=g, t=tile: plan_forward(g, True, RELU, t), tail="relu"),
+            case(f"{name}: weight_grad", "weight_grad", g, lambda g=g: plan_weight_grad(g, True, splits=3)),
+        ]
     found += tensor_cases()
     g = GEOMETRIES["groups"]
     found += [

@@ -90,15 +90,17 @@ class Geometry:
     @property
     def constants(self) -> dict[str, int]:
         rows, columns = self.rows, self.columns
+        taps_x = -(-columns.kernel // self.steps[1])
         return {
             "IMAGES": self.images, "HEIGHT": rows.size, "WIDTH": columns.size, "CHANNELS": self.channels,
             "OUT_H": rows.out, "OUT_W": columns.out, "MAPS": self.maps, "PIXELS": self.pixels, "GROUPS": self.groups,
             "INPUTS": self.inputs, "OUTPUTS": self.outputs, "KH": rows.kernel, "KW": columns.kernel,
             "SH": rows.stride, "SW": columns.stride, "DH": rows.dilation, "DW": columns.dilation,
             "TOP": rows.before, "LEFT": columns.before, "PHASES": self.phases, "STEP_H": self.steps[0],
-            "STEP_W": self.steps[1], "HOP_H": self.hops[0], "HOP_W": self.hops[1], "SAME": self.same,
+            "STEP_W": self.steps[1], "TAPS_X": taps_x, "HOP_H": self.hops[0], "HOP_W": self.hops[1], "SAME": self.same,
             "KW_INVERSE": inverse(columns.kernel, self.taps), "OUT_W_INVERSE": inverse(columns.out, self.pixels),
             "OUT_H_INVERSE": inverse(rows.out, self.images * rows.out),
+            "TAPS_X_INVERSE": inverse(taps_x, self.taps), "FEWER_INVERSE": inverse(taps_x - 1, self.taps),
         }  # fmt: skip
 
 

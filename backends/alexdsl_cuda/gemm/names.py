@@ -7,9 +7,9 @@ from typing import Any
 from alexdsl_cuda.dialect import F1, Function, cuda, float32, int32, uint32
 
 __all__ = [
-    "F1", "Function", "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "float32", "halve", "int32",
-    "int64", "load_quad", "multiply", "multiply_halves", "put_columns", "put_quad", "quad", "quotient", "refetch",
-    "shift", "stay_rolled", "store_pair", "store_quad", "uint32", "wait_for_copies",
+    "F1", "Function", "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_on", "float32",
+    "halve", "int32", "int64", "load_quad", "multiply", "multiply_halves", "multiply_windows", "put_columns", "put_quad",
+    "quad", "quotient", "refetch", "shift", "stay_rolled", "store_pair", "store_quad", "uint32", "wait_for_copies",
 ]  # fmt: skip
 
 address: Any = None
@@ -17,11 +17,13 @@ clear: Any = None
 commit_copies: Any = None
 copy_quads: Any = None
 fetch: Any = None
+fetch_on: Any = None
 halve: Any = None
 int64: Any = None
 load_quad: Any = None
 multiply: Any = None
 multiply_halves: Any = None
+multiply_windows: Any = None
 put_columns: Any = None
 put_quad: Any = None
 quad: Any = None

@@ -12,6 +12,7 @@ from alexdsl_cuda.gemm.forward import forward
 from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.input_grad import input_grad
 from alexdsl_cuda.gemm.plan_runs import plan_forward_runs, plan_weight_grad_runs
+from alexdsl_cuda.gemm.plan_windows import plan_weight_grad_windows
 from alexdsl_cuda.gemm.tile import Tile
 from alexdsl_cuda.gemm.tiles import Product, Side, choose
 from alexdsl_cuda.gemm.weight_grad import weight_grad
@@ -71,9 +72,8 @@ def plan_input_grad(g: Geometry, epilogue: Scalar = SAME, tile: Tile | None = No
 
 def plan_weight_grad(g: Geometry, bias: bool, tile: Tile | None = None, splits: int | None = None) -> Plan:
     """x, dy -> dw, and db if there is a bias."""
-    plan = None if tile else plan_weight_grad_runs(g, splits)
-    if plan is None:
-        plan = _weight_grad(g, tile, splits)
+    plan = None if tile else plan_weight_grad_runs(g, splits) or plan_weight_grad_windows(g, splits)
+    plan = plan or _weight_grad(g, tile, splits)
     return with_bias(plan, g) if bias else plan
 
 
@@ -88,7 +88,7 @@ def _weight_grad(g: Geometry, tile: Tile | None, splits: int | None) -> Plan:
     constants = {
         **constants_of(g, product, tile, splits), "OUT_PITCH": g.window, "OUT_SIZE": 4 if g.window % 4 == 0 else 1,
         "A_WHOLE": even and a.slots * a.lines == tile.depth, "A_HOP": a.lines * g.maps, "EVEN": even,
-        "INSIDE": g.inside and fits, "B_WHOLE": g.pointwise and fits, "B_HOP": b.lines * g.channels,
+        "INSIDE": g.inside, "FITS": fits, "B_WHOLE": g.pointwise and fits, "B_HOP": b.lines * g.channels,
     }  # fmt: skip
     result = Result("dw", g.maps * g.window, g.window)
     grid = grid_of(product, tile, splits)

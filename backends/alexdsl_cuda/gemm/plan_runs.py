@@ -7,11 +7,12 @@ from dataclasses import replace
 from alexdsl.ir.kernels import Scalar
 from alexdsl_cuda.gemm.calls import Plan, Result, Step, constants_of, grid_of, planned
 from alexdsl_cuda.gemm.geometry import Geometry
+from alexdsl_cuda.gemm.padding import padded
 from alexdsl_cuda.gemm.runs import forward_runs, pack_filters
 from alexdsl_cuda.gemm.runs_grad import weight_grad_runs
-from alexdsl_cuda.gemm.sums import ADDERS
+from alexdsl_cuda.gemm.sums import ADDERS, LANES
 from alexdsl_cuda.gemm.tile import Operand, Tile
-from alexdsl_cuda.gemm.tiles import PROCESSORS, Product, Side, choose, shapes
+from alexdsl_cuda.gemm.tiles import PROCESSORS, SHARED, Product, Side, choose, shapes
 
 LEAST, MOST = 4, 16
 """Bounds of a slab's depth."""
@@ -24,26 +25,30 @@ LEAST_SLABS = 32
 def plan_forward_runs(g: Geometry, bias: bool, epilogue: Scalar, tile: Tile | None) -> Plan | None:
     """x, weight, bias, other -> y; None where other kernels are better or these do not fit."""
     depth = _divisor(g.columns.kernel * g.channels)
-    if not _are_runs(g) or not depth or g.maps % 4:
+    whole = _are_runs(g)
+    copy = None if whole else padded(g)
+    if not (whole or copy) or not depth or g.maps % 4 or 4 * LANES * g.window > SHARED:
         return None
     product = Product(g.pixels, g.maps, g.window, 1, Side("run", True, 9), Side("width", True, 4), splits=False)
     if tile is None:
         if not any(product.fits(one) for one in shapes(depth)):
             return None
         tile, _ = choose(product, shapes(depth))
-    slabs = g.window // depth
+    # In the workspace lie the filters, and behind them, if there is one, the images' copy.
+    slabs, count = g.window // depth, g.maps * g.window
+    images, begin = (copy.geometry, count + copy.begin) if copy else (g, 0)
     constants = {
-        **constants_of(g, product, tile, 1), "OUT_PITCH": g.maps, "OUT_SIZE": 4, "SLABS": slabs,
-        "PARTS": slabs // g.rows.kernel,
+        **constants_of(images, product, tile, 1), "OUT_PITCH": g.maps, "OUT_SIZE": 4, "SLABS": slabs,
+        "PARTS": slabs // g.rows.kernel, "BEGIN": begin,
     }  # fmt: skip
     result = Result("y", g.pixels * g.maps, g.maps, bias, epilogue)
-    args = ("x", "workspace", "bias", "other", "y")
+    args = ("workspace" if copy else "x", "workspace", "bias", "other", "y")
     grid = grid_of(product, tile, 1)
     plan = planned(forward_runs, args, grid, tile, 1, product.executed(tile), result, constants)
-    count = g.maps * g.window
-    packing = {"MAPS": g.maps, "TOTAL": g.window}
-    pack = Step(pack_filters, ("weight", "workspace"), (-(-count // ADDERS), 1, 1), ADDERS, packing)
-    return replace(plan, steps=(pack, *plan.steps), workspace=count)
+    packing = {"MAPS": g.maps, "TOTAL": g.window, "PACKED": LANES * g.window, "LANES": LANES, "ADDERS": ADDERS}
+    pack = Step(pack_filters, ("weight", "workspace"), (-(-g.maps // LANES), 1, 1), ADDERS, packing)
+    before = [pack, copy.copy(g, count)] if copy else [pack]
+    return replace(plan, steps=(*before, *plan.steps), workspace=count + (copy.count if copy else 0))
 
 
 def plan_weight_grad_runs(g: Geometry, splits: int | None) -> Plan | None:

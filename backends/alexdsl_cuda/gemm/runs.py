@@ -12,24 +12,31 @@ from alexdsl_cuda.gemm.pieces import corner, finish, put_rows
 
 
 @kernel
-def pack_filters(weight: F1, work: F1, *, MAPS: int, TOTAL: int) -> None:
-    """Filters in OHWI to the workspace as (h, w, i, o); a thread a number."""
-    at = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
-    if at < MAPS * TOTAL:
-        work[int32(at)] = weight[int32(at % MAPS * TOTAL + at // MAPS)]
+def pack_filters(weight: F1, work: F1, *, MAPS: int, TOTAL: int, PACKED: int, LANES: int, ADDERS: int) -> None:
+    """Filters in OHWI to the workspace as (h, w, i, o), by way of shared memory; a block turns LANES filters."""
+    lines = cuda.shared.array(PACKED, float32)
+    t, first = int32(cuda.threadIdx.x), int32(cuda.blockIdx.x * LANES)
+    count = int32(min(LANES, MAPS - first) * TOTAL)
+    for i in range(t, count, int32(ADDERS)):
+        lines[i] = weight[int32(first * TOTAL + i)]
+    cuda.syncthreads()
+    map = int32(t % LANES)
+    if first + map < MAPS:
+        for k in range(int32(t // LANES), int32(TOTAL), int32(ADDERS // LANES)):
+            work[int32(k * MAPS + first + map)] = lines[int32(map * TOTAL + k)]
 
 
 @kernel
 def run_starts(
     start, line, first, *, PIXELS: int, OUT_H: int, OUT_W: int, HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int,
-    SW: int, ROWS: int, A_LINES: int, A_SLOTS: int,
+    SW: int, BEGIN: int, ROWS: int, A_LINES: int, A_SLOTS: int,
 ) -> None:  # fmt: skip
     """Where in memory the windows of a thread's pixels begin; beyond the last, the last one's."""
     for i in range(A_SLOTS):
         row = uint32(min(line + i * A_LINES, ROWS - 1))
         pixel = uint32(min(first + row, PIXELS - 1))
         ox, oy, image = int32(pixel % OUT_W), int32(pixel // OUT_W % OUT_H), int32(pixel // (OUT_H * OUT_W))
-        start[i] = int32(((image * HEIGHT + oy * SH) * WIDTH + ox * SW) * CHANNELS)
+        start[i] = int32(BEGIN + ((image * HEIGHT + oy * SH) * WIDTH + ox * SW) * CHANNELS)
 
 
 @kernel

@@ -21,6 +21,8 @@ SPLIT_COST = 1.1
 """What a split product must be faster by."""
 SLACK = 1.15
 """Executed over useful multiply-adds that no tile should exceed where another does not."""
+FAIR = 0.90
+"""``efficiency`` that every tile should have where another has it, as in linear layers."""
 
 
 def shapes(depth: int) -> Sequence[Tile]:
@@ -118,8 +120,9 @@ def choose(product: Product, tiles: Sequence[Tile] = TILES) -> tuple[Tile, int]:
     """The cheapest tile, and into how many parts the depth is split."""
     fitting = [tile for tile in tiles if product.fits(tile)]
     tight = [tile for tile in fitting if product.executed(tile) <= SLACK * product.useful]
+    fair = [tile for tile in tight if efficiency(product, tile) >= FAIR]
     found = []
-    for tile in tight or fitting:
+    for tile in fair or tight or fitting:
         slabs = -(-product.depth // tile.depth)
         wanted = {1} | ({n for n in _SPLITS if n <= slabs // 4} if product.splits else set())
         # As many slabs a split, except for the last: no split is empty.

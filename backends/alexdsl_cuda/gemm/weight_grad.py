@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cuda.gemm.names import F1, clear, cuda, fetch, float32, int32, multiply, quad, quotient, refetch, uint32
+from alexdsl_cuda.gemm.names import (
+    F1,
+    clear,
+    cuda,
+    fetch,
+    fetch_on,
+    float32,
+    int32,
+    multiply,
+    quad,
+    quotient,
+    refetch,
+    uint32,
+)
 from alexdsl_cuda.gemm.pieces import corner, finish, put_rows
 
 
@@ -29,7 +42,7 @@ def fetch_maps(
 def fetch_window_rows(
     b, x: F1, start, y, x0, k, end, line, *, OUT_H: int, OUT_W: int, OUT_H_INVERSE: int, OUT_W_INVERSE: int,
     HEIGHT: int, WIDTH: int, CHANNELS: int, SH: int, SW: int, DEPTH: int, B_SIZE: int, B_LINES: int, B_SLOTS: int,
-    B_HOP: int, B_WHOLE: bool, INSIDE: bool, SAME: bool,
+    B_HOP: int, B_WHOLE: bool, INSIDE: bool, FITS: bool, SAME: bool,
 ) -> None:  # fmt: skip
     """Rows of windows: what a thread's tap and channels meet at output pixels k, k + 1, ..."""
     if B_WHOLE:
@@ -42,10 +55,14 @@ def fetch_window_rows(
             image = quotient(down, OUT_H_INVERSE)
             ox, oy = int32(pixel - down * OUT_W), int32(down - image * OUT_H)
             iy, ix = int32(oy * SH + y), int32(ox * SW + x0)
-            inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH and row < DEPTH and pixel < end)
-            # Where output and input have the same pixels, a pixel's number is its place.
-            place = pixel if SAME else uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
-            fetch(b, i, x, int32(start + place * CHANNELS), inside, B_SIZE, 1, 1)
+            inside = INSIDE or (0 <= iy < HEIGHT and 0 <= ix < WIDTH)
+            inside = inside and (FITS or (row < DEPTH and pixel < end))
+            if SAME:
+                # Output and input have the same pixels: a pixel's number is its place.
+                fetch_on(b, i, x, int32(start + (k + line) * CHANNELS), int32(i * B_LINES * CHANNELS), inside, B_SIZE)
+            else:
+                place = uint32((image * HEIGHT + oy * SH) * WIDTH + ox * SW)
+                fetch_on(b, i, x, start, int32(place * CHANNELS), inside, B_SIZE)
 
 
 @kernel
