@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from alexdsl.cli.common import spec_path
 from alexdsl.ir.backend import Unavailable
-from benchmarks import infer, memory, start, train
+from benchmarks import data, infer, memory, pictures, start, train
 from benchmarks.bars import arguments, peers_argument
 
 
@@ -24,6 +25,20 @@ def test_everybody_gets_the_same_net_batch_device_and_cores() -> None:
 
 def test_the_limit_of_direct_convolutions_is_the_cpus() -> None:
     assert [c.name for c in train.commands((), "alexnet", 32, "cuda:0", (0,))] == ["alexdsl"]
+
+
+def test_loaders_get_the_same_files_and_workers(tmp_path: Path) -> None:
+    found = data.commands(("torch",), tmp_path, (0, 1))
+    assert [(c.name, c.module) for c in found] == [("alexdsl", "data_alexdsl"), ("torch", "data_torch")]
+    assert found[0].args == found[1].args
+    assert [bar.found for bar in data.bars("prepared", {"alexdsl": 300.0, "torch": 100.0})] == [3.0]
+
+
+def test_pictures_are_files_of_their_size(tmp_path: Path) -> None:
+    assert pictures.write(tmp_path, 5, 40, 60) == sum(file.stat().st_size for file in tmp_path.rglob("*.jpg"))
+    sizes = {Image.open(file).size for file in tmp_path.rglob("*.jpg")}
+    assert sizes == {(60, 40)}
+    assert len({child.name for child in tmp_path.iterdir()}) == 4
 
 
 def test_machines_are_measured_for_one_image_only() -> None:

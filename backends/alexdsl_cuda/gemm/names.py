@@ -8,8 +8,9 @@ from alexdsl_cuda.dialect import F1, Function, cuda, float32, int32, uint32
 
 __all__ = [
     "F1", "Function", "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_on", "float32",
-    "halve", "int32", "int64", "load_quad", "multiply", "multiply_halves", "multiply_windows", "put_columns", "put_quad",
-    "quad", "quotient", "refetch", "shift", "stay_rolled", "store_pair", "store_quad", "uint32", "wait_for_copies",
+    "halve", "int32", "int64", "load_quad", "multiply", "multiply_halves", "multiply_windows", "put_columns",
+    "put_quad", "quad", "quotient", "refetch", "shift", "stay_rolled", "store_pair", "store_quad", "uint32",
+    "wait_for_copies",
 ]  # fmt: skip
 
 address: Any = None
