@@ -60,5 +60,6 @@ def test_kernels_stay_in_registers(net: str, capability: tuple[int, int]) -> Non
 
 @pytest.mark.parametrize("net", NETS)
 def test_kernels_of_a_net_are_few(net: str) -> None:
-    # A kernel takes a second to compile the first time; ResNet's normalisations have five shapes.
-    assert len(launches(net)) <= {"alexnet": 30, "resnet-18": 50, "lenet5": 20}[net]
+    # A kernel takes a second to compile the first time; ResNet's normalisations have five shapes, its gathered updates
+    # four.
+    assert len(launches(net)) <= {"alexnet": 30, "resnet-18": 52, "lenet5": 20}[net]
