@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 
 from alexdsl.data.errors import DataError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
 # Files often carry a wrong extension (ImageNet has a PNG called .JPEG), so the content decides; no format among these
 # runs another program, as Pillow's reader of PostScript would.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexdsl.data.decoding import EXTENSIONS, decode
 from alexdsl.data.errors import DataError
 from alexdsl.data.sources import Image, Labels
 
+EXTENSIONS = (".jpg", ".jpeg", ".png")
 TRAIN, HELD_OUT = "train", ("val", "validation", "valid")
 
 
@@ -47,6 +47,9 @@ class FolderSource:
         return self.root / self.classes[self.label(i)] / name
 
     def read(self, i: int, at_least: int | None = None) -> Image:
+        # Imported here: who only lists a folder needs nothing that reads images.
+        from alexdsl.data.decoding import decode
+
         return decode(self.path(i), at_least)
 
     def name(self, i: int) -> str:

@@ -29,8 +29,9 @@ class Options:
     """What the passes are told: the kinds, the backend, and choices that do not follow from the spec.
 
     ``mode``: ``train`` (a whole step), ``gradients`` (loss and gradients, no update) or ``predict``. Without
-    ``dropout`` a training graph keeps every element. ``verified``: whether the verifier looks at the graph after every
-    pass. ``strategies``: those that were chosen by measuring, by the name of an op; the others' are chosen by cost.
+    ``dropout`` a training graph keeps every element. ``draft``: only the graph's sizes matter; passes that never need
+    more memory are left out, and the verifier does not look. ``strategies``: those that were chosen by measuring, by
+    the name of an op; the others' are chosen by cost.
     """
 
     registry: Registry
@@ -39,18 +40,20 @@ class Options:
     dropout: bool = True
     save: str = "store"
     report: Report | None = None
-    verified: bool = True
+    draft: bool = False
     strategies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A named step of the pipeline; ``modes`` are those in which it runs, ``to`` the stage that it leads to, if any."""
+    """A named step of the pipeline; ``modes`` are those in which it runs, ``to`` the stage that it leads to, if any;
+    ``drafted``: whether a draft needs it."""
 
     name: str
     run: Callable[[Graph, Options], Graph]
     modes: Sequence[str] = ("train", "gradients", "predict")
     to: str = ""
+    drafted: bool = True
 
 
 PIPELINE = (
@@ -68,7 +71,7 @@ PIPELINE = (
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),
     Pass("layout", lambda g, o: layout(g, o.backend), to="laid-out"),
     Pass("schedule", lambda g, o: schedule(g, o.backend, o.strategies), to="scheduled"),
-    Pass("gather", lambda g, o: gather_updates(g, o.registry), ("train",)),
+    Pass("gather", lambda g, o: gather_updates(g, o.registry), ("train",), drafted=False),
     Pass("memory", lambda g, o: plan_memory(g, o.registry)),
     Pass("lower", lambda g, o: o.backend.lower(g), to="program"),
 )
@@ -80,12 +83,12 @@ def run_passes(graph: Graph, options: Options, until: str = "program") -> Iterat
     graph = graph.with_ops(graph.ops, attrs={**graph.attrs, "mode": options.mode})
     yield "bind", graph
     for step in PIPELINE:
-        if options.mode not in step.modes:
+        if options.mode not in step.modes or (options.draft and not step.drafted):
             continue
         if step.to and STAGES.index(step.to) > last:
             return
         graph = step.run(graph, options)
-        if options.verified and options.report is None:
+        if not options.draft and options.report is None:
             verify(graph, options.registry)
         yield step.name, graph
 
