@@ -37,14 +37,15 @@ CONVOLUTIONS = {
     "five taps": Sample("conv", {"maps": 33, "kernel": 5, "pad": 2}, ((3, 18, 9, 6),)),
     "five taps in groups": Sample("conv", {"maps": 4, "kernel": 5, "groups": 2}, ((2, 4, 7, 9),)),
     "strides": Sample("conv", {"maps": 48, "kernel": 5, "stride": 2, "round": "floor"}, ((3, 3, 14, 36),)),
+    "wide groups": Sample("conv", {"maps": 26, "kernel": 3, "groups": 2, "pad": 1, "stride": 2}, ((1, 130, 15, 11),)),
     "neighbours only": Sample("conv", {"maps": 32, "kernel": (3, 1), "dilation": (2, 1)}, ((9, 17, 9, 16),)),
 }
 CASES = {
-    "three taps": "im2col winograd4 winograd5 winograd6",
-    "no pad": "winograd4", "a pad beyond the window": "winograd6", "uneven pads": "winograd5", "groups": "winograd6",
-    "towers": "winograd4", "many maps": "winograd6",
+    "three taps": "im2col dots winograd4 winograd5 winograd6",
+    "no pad": "winograd4", "a pad beyond the window": "winograd6", "uneven pads": "dots winograd5",
+    "groups": "winograd6", "towers": "winograd4", "many maps": "winograd6",
     "five taps": "im2col winograd3 winograd4", "five taps in groups": "winograd4",
-    "strides": "im2col in_place", "neighbours only": "in_place",
+    "strides": "im2col dots in_place", "neighbours only": "dots in_place", "wide groups": "dots",
 }  # fmt: skip
 """Kernels take seconds to compile: each step of tiles meets some of the shapes."""
 
@@ -99,12 +100,12 @@ def test_every_strategy_of_a_convolution_is_the_reference(name: str, strategy: s
 
 
 def test_what_is_offered() -> None:
-    assert offered(CONVOLUTIONS["three taps"]) == ["im2col", "winograd4", "winograd5", "winograd6"]
-    assert offered(CONVOLUTIONS["five taps"]) == ["im2col", "winograd3", "winograd4"]
-    assert offered(CONVOLUTIONS["strides"]) == ["im2col", "in_place"]
-    assert offered(CONVOLUTIONS["neighbours only"]) == ["im2col", "in_place"]
-    assert offered(Sample("conv", {"maps": 4, "kernel": (3, 5)}, ((2, 4, 9, 9),))) == ["im2col"]
-    assert offered(Sample("conv", {"maps": 4, "kernel": 7}, ((2, 4, 9, 9),))) == ["im2col"]
+    assert offered(CONVOLUTIONS["three taps"]) == ["im2col", "dots", "winograd4", "winograd5", "winograd6"]
+    assert offered(CONVOLUTIONS["five taps"]) == ["im2col", "dots", "winograd3", "winograd4"]
+    assert offered(CONVOLUTIONS["strides"]) == ["im2col", "dots", "in_place"]
+    assert offered(CONVOLUTIONS["neighbours only"]) == ["im2col", "dots", "in_place"]
+    assert offered(Sample("conv", {"maps": 3, "kernel": (3, 5)}, ((2, 4, 9, 9),))) == ["im2col"]
+    assert offered(Sample("conv", {"maps": 3, "kernel": 7}, ((2, 4, 9, 9),))) == ["im2col"]
 
 
 @pytest.mark.parametrize("strategy", ["im2col", "winograd4"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import OpKind, Types
-from alexdsl_cpu.conv import direct, in_place, winograd
+from alexdsl_cpu.conv import direct, dots, in_place, winograd
 from alexdsl_cpu.conv.shape import shape_of
 from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, scalars
 
@@ -31,12 +31,15 @@ class Conv(Offer):
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         shape = shape_of(op, operands, results)
-        return (*direct.strategies(shape, results), *in_place.strategies(shape), *winograd.strategies(shape))
+        plain = (*direct.strategies(shape, results), *dots.strategies(shape), *in_place.strategies(shape))
+        return (*plain, *winograd.strategies(shape))
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         shape = shape_of(op, operands, results)
         if op.attrs["strategy"] == direct.NAME:
             return direct.calls(op, shape, results, self.registry)
+        if op.attrs["strategy"] == dots.NAME:
+            return dots.calls(op, shape, self.registry)
         if op.attrs["strategy"] == in_place.NAME:
             return in_place.calls(op, shape, self.registry)
         return winograd.calls(op, shape, self.registry)

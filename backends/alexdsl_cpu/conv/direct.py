@@ -24,8 +24,8 @@ RATE, COPIES = 70e9, 5e9
 
 
 @kernel
-def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, kh, kw, sh, sw, dh, dw, top, left):
-    """col[pixel, (ky, kx, c)] of output rows ``first`` up to ``first + rows``; outside of the image lie zeros."""
+def im2col(x: F4, n, first, count, width, channel, channels, col: F1, kh, kw, sh, sw, dh, dw, top, left):
+    """col[pixel, (ky, kx, c)] of ``count`` output pixels from ``first`` on; outside of the image lie zeros."""
     height, wide, total = x.shape[1], x.shape[2], x.shape[3]
     image = x[n].reshape(height * wide * total)
     # A window's row is one run of memory if it takes all channels of neighbours, otherwise each of its pixels is.
@@ -33,26 +33,29 @@ def im2col(x: F4, n, first, rows, width, channel, channels, col: F1, kh, kw, sh,
     runs, run = (1, kw * channels) if whole else (kw, channels)
     # Unsigned places: of others the compiled code would ask whether they are negative, five times slower.
     at = np.uint64(0)
-    for row in range(rows):
-        for ox in range(width):
-            for ky in range(kh):
-                iy = (first + row) * sh + ky * dh - top
-                for kx in range(runs):
-                    ix = ox * sw - left + kx * dw
-                    begin, end = 0, run
-                    if iy < 0 or iy >= height or (not whole and (ix < 0 or ix >= wide)):
-                        end = 0
-                    elif whole:
-                        begin = min(kw, max(0, -ix)) * channels
-                        end = max(begin, min(kw, wide - ix) * channels)
-                    source = np.uint64((iy * wide + ix) * total + channel)
-                    for i in range(begin):
-                        col[at + np.uint64(i)] = f32(0.0)
-                    for i in range(begin, end):
-                        col[at + np.uint64(i)] = image[source + np.uint64(i)]
-                    for i in range(end, run):
-                        col[at + np.uint64(i)] = f32(0.0)
-                    at += np.uint64(run)
+    oy, ox = first // width, first % width
+    for _ in range(count):
+        for ky in range(kh):
+            iy = oy * sh + ky * dh - top
+            for kx in range(runs):
+                ix = ox * sw - left + kx * dw
+                begin, end = 0, run
+                if iy < 0 or iy >= height or (not whole and (ix < 0 or ix >= wide)):
+                    end = 0
+                elif whole:
+                    begin = min(kw, max(0, -ix)) * channels
+                    end = max(begin, min(kw, wide - ix) * channels)
+                source = np.uint64((iy * wide + ix) * total + channel)
+                for i in range(begin):
+                    col[at + np.uint64(i)] = f32(0.0)
+                for i in range(begin, end):
+                    col[at + np.uint64(i)] = image[source + np.uint64(i)]
+                for i in range(end, run):
+                    col[at + np.uint64(i)] = f32(0.0)
+                at += np.uint64(run)
+        ox += 1
+        if ox == width:
+            oy, ox = oy + 1, 0
 
 
 @kernel
@@ -96,7 +99,7 @@ def conv(
         rows = min(most_rows, height - first)
         out = y[n, first : first + rows].reshape(rows * width * maps)
         for g in range(groups):
-            im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
+            im2col(x, n, first * width, rows * width, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
             group, filters = out[g * outputs :], weight[g * outputs :]
             sgemm(N, T, rows * width, outputs, window, 1.0, col, window, filters, window, 0.0, group, maps)
         extra = other[n, first : first + rows].reshape(rows * width * maps)
@@ -150,7 +153,24 @@ def conv_weight_grad(
                 rows = min(most_rows, height - first)
                 grad = dy[n, first : first + rows].reshape(rows * width * maps)
                 for g in range(groups):
-                    im2col(x, n, first, rows, width, g * inputs, inputs, col, kh, kw, sh, sw, dh, dw, top, left)
+                    im2col(
+                        x,
+                        n,
+                        first * width,
+                        rows * width,
+                        width,
+                        g * inputs,
+                        inputs,
+                        col,
+                        kh,
+                        kw,
+                        sh,
+                        sw,
+                        dh,
+                        dw,
+                        top,
+                        left,
+                    )
                     group, filters = grad[g * outputs :], total[g * outputs * window :]
                     sgemm(T, N, outputs, window, rows * width, 1.0, group, maps, col, window, 1.0, filters, window)
                 if BIAS:
@@ -188,9 +208,12 @@ NAME = "im2col"
 def strategies(shape: Shape, results: Types) -> Sequence[Strategy]:
     """The one way of computing an op by windows."""
     workspace = per_worker(_rows(shape) * shape.columns.out * shape.window)
+    units = {"conv": shape.images * -(-shape.rows.out // _rows(shape)), "conv_input_grad": shape.images}
     if shape.head == "conv_weight_grad":
         workspace += 4 * SEGMENTS * padded(sum(t.elements for t in results))
-    return (Strategy(NAME, workspace, shape.multiply_adds / RATE + 4 * shape.copied / COPIES),)
+    # One unit leaves all cores but one idle.
+    idle = 2.0 if units.get(shape.head) == 1 else 1.0
+    return (Strategy(NAME, workspace, idle * (shape.multiply_adds / RATE + 4 * shape.copied / COPIES)),)
 
 
 def calls(op: Op, shape: Shape, results: Types, registry: Registry) -> Sequence[Call]:
