@@ -94,12 +94,12 @@ class CpuDialect:
 import numpy as np
 from numba import njit
 
-from alexdsl_cpu.intrinsics import N, T, f32, sgemm
+from alexdsl_cpu.intrinsics import N, T, f32, sgemm, tanh
 from alexdsl_cpu.vectors import LANES, fill, load, load_some, store, store_some, total
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {
-        "exp": "math.exp", "tanh": "math.tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",
+        "exp": "math.exp", "tanh": "tanh", "sqrt": "math.sqrt", "log": "math.log", "abs": "abs",
     }  # fmt: skip
 
     def kernel_decorator(self, annotations: Sequence[str]) -> str:

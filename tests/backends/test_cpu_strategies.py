@@ -41,10 +41,10 @@ CONVOLUTIONS = {
     "neighbours only": Sample("conv", {"maps": 32, "kernel": (3, 1), "dilation": (2, 1)}, ((9, 17, 9, 16),)),
 }
 CASES = {
-    "three taps": "im2col dots winograd4 winograd5 winograd6",
-    "no pad": "winograd4", "a pad beyond the window": "winograd6", "uneven pads": "dots winograd5",
-    "groups": "winograd6", "towers": "winograd4", "many maps": "winograd6",
-    "five taps": "im2col winograd3 winograd4", "five taps in groups": "winograd4",
+    "three taps": "im2col dots in_place winograd4 winograd5 winograd6",
+    "no pad": "in_place winograd4", "a pad beyond the window": "in_place winograd6",
+    "uneven pads": "dots in_place winograd5", "groups": "winograd6", "towers": "in_place winograd4",
+    "many maps": "winograd6", "five taps": "im2col in_place winograd3 winograd4", "five taps in groups": "winograd4",
     "strides": "im2col dots in_place", "neighbours only": "dots in_place", "wide groups": "dots",
 }  # fmt: skip
 """Kernels take seconds to compile: each step of tiles meets some of the shapes."""

@@ -103,10 +103,14 @@ def conv(
             group, filters = out[g * outputs :], weight[g * outputs :]
             sgemm(N, T, rows * width, outputs, window, 1.0, col, window, filters, window, 0.0, group, maps)
         extra = other[n, first : first + rows].reshape(rows * width * maps)
-        for pixel in range(rows * width):
-            target, more = out[pixel * maps : (pixel + 1) * maps], extra[pixel * maps : (pixel + 1) * maps]
-            for c in range(maps):
-                target[c] = EPILOGUE(target[c] + bias[c] if BIAS else target[c], more[c])
+        if BIAS:
+            for pixel in range(rows * width):
+                target = out[pixel * maps : (pixel + 1) * maps]
+                for c in range(maps):
+                    target[c] += bias[c]
+        # By itself: rows of few maps are too short to be done in vectors, all of them together are not.
+        for i in range(rows * width * maps):
+            out[i] = EPILOGUE(out[i], extra[i])
 
 
 @kernel
