@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from math import prod
@@ -96,6 +96,7 @@ class Program:
         self._threads, self._save, self._progress = threads, save, progress
         self._strategies = strategies or {}
         self._graphs: dict[str, Graph] = {}
+        self._fed: dict[str, Sequence[Op]] = {}
         self._loaded: dict[str, Executable] = {}
         self._active: str | None = None
         self.weights = Weights(self, "parameter")
@@ -126,7 +127,7 @@ class Program:
         tuner = Tuner(self.registry, self.backend, next(iter(self.bound.values())), self._threads, self._progress)
         tuned, sorts = tuner.tune(at_stage(self.spec.graph, self.options("train"), "laid-out"), seconds)
         self._strategies = {**self._strategies, **{name: found.chosen for found in tuned for name in found.names}}
-        self._graphs = {}
+        self._graphs, self._fed = {}, {}
         return tuned, sorts
 
     @property
@@ -208,14 +209,24 @@ class Program:
         executable.run()
 
     def _write(self, mode: str, executable: Executable, given: Mapping[str, Array]) -> None:
-        for op in self.graph(mode):
-            if op.kind == "input" and op.attrs["field"] in given:
+        for op in self._inputs(mode):
+            if op.attrs["field"] in given:
                 array = given[op.attrs["field"]]
                 executable.write(op.name, array[slice(*op.attrs["rows"])] if "rows" in op.attrs else array)
 
+    def _inputs(self, mode: str) -> Sequence[Op]:
+        """The inputs of a mode, found once: small nets take many steps a second."""
+        if mode not in self._fed:
+            self._fed[mode] = [op for op in self.graph(mode) if op.kind == "input"]
+        return self._fed[mode]
+
+    @cached_property
+    def _image_shape(self) -> Sequence[int]:
+        return next(op.attrs["shape"] for op in self.spec.graph if op.kind == "input" and "shape" in op.attrs)
+
     def _checked(self, images: Array) -> Array:
         images = np.asarray(images, np.float32)
-        wanted = next(op.attrs["shape"] for op in self.spec.graph if op.kind == "input" and "shape" in op.attrs)
+        wanted = self._image_shape
         if images.shape[1:] != tuple(wanted):
             raise ValueError(f"expects images of shape [N, {', '.join(map(str, wanted))}], not {list(images.shape)}")
         return images

@@ -52,20 +52,21 @@ def avgpool_grad(
     height, width, channels = dx.shape[1:]
     for unit in range(lo, hi):
         n, iy = unit // height, unit % height
-        top, bottom = max(0, (iy + TOP - KH + SH) // SH), min(dy.shape[1], (iy + TOP) // SH + 1)
-        for ix in range(width):
-            target, extra = dx[n, iy, ix], other[n, iy, ix]
-            for c in range(channels):
-                target[c] = f32(0.0)
-            for oy in range(top, bottom):
-                rows = counted(oy * SH - TOP, KH, height, TOP, BOTTOM, PADDED)
-                for ox in range(max(0, (ix + LEFT - KW + SW) // SW), min(dy.shape[2], (ix + LEFT) // SW + 1)):
-                    columns = counted(ox * SW - LEFT, KW, width, LEFT, RIGHT, PADDED)
-                    grad, share = dy[n, oy, ox], f32(1.0) / f32(rows * columns)
+        row, extra = dx[n, iy].reshape(width * channels), other[n, iy].reshape(width * channels)
+        for i in range(width * channels):
+            row[i] = f32(0.0)
+        for oy in range(max(0, (iy + TOP - KH + SH) // SH), min(dy.shape[1], (iy + TOP) // SH + 1)):
+            rows = counted(oy * SH - TOP, KH, height, TOP, BOTTOM, PADDED)
+            for ox in range(dy.shape[2]):
+                left = ox * SW - LEFT
+                grad, share = dy[n, oy, ox], f32(1.0) / f32(rows * counted(left, KW, width, LEFT, RIGHT, PADDED))
+                for ix in range(max(0, left), min(left + KW, width)):
+                    target = dx[n, iy, ix]
                     for c in range(channels):
                         target[c] += grad[c] * share
-            for c in range(channels):
-                target[c] = EPILOGUE(target[c], extra[c])
+        # By itself: a pixel of few channels is too short to be done in vectors, a row of them is not.
+        for i in range(width * channels):
+            row[i] = EPILOGUE(row[i], extra[i])
 
 
 class AvgPool(Offer):

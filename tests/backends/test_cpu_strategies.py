@@ -100,12 +100,13 @@ def test_every_strategy_of_a_convolution_is_the_reference(name: str, strategy: s
 
 
 def test_what_is_offered() -> None:
-    assert offered(CONVOLUTIONS["three taps"]) == ["im2col", "dots", "winograd4", "winograd5", "winograd6"]
-    assert offered(CONVOLUTIONS["five taps"]) == ["im2col", "dots", "winograd3", "winograd4"]
+    three, five = CONVOLUTIONS["three taps"], CONVOLUTIONS["five taps"]
+    assert offered(three) == ["im2col", "dots", "in_place", "winograd4", "winograd5", "winograd6"]
+    assert offered(five) == ["im2col", "dots", "in_place", "winograd3", "winograd4"]
     assert offered(CONVOLUTIONS["strides"]) == ["im2col", "dots", "in_place"]
     assert offered(CONVOLUTIONS["neighbours only"]) == ["im2col", "dots", "in_place"]
-    assert offered(Sample("conv", {"maps": 3, "kernel": (3, 5)}, ((2, 4, 9, 9),))) == ["im2col"]
-    assert offered(Sample("conv", {"maps": 3, "kernel": 7}, ((2, 4, 9, 9),))) == ["im2col"]
+    assert offered(Sample("conv", {"maps": 3, "kernel": (3, 5)}, ((2, 4, 9, 9),))) == ["im2col", "in_place"]
+    assert offered(Sample("conv", {"maps": 4, "kernel": 3, "groups": 2, "dilation": 2}, ((2, 4, 9, 9),))) == ["im2col"]
 
 
 @pytest.mark.parametrize("strategy", ["im2col", "winograd4"])
@@ -125,6 +126,12 @@ def test_epilogues_of_every_strategy(strategy: str) -> None:
 def test_every_strategy_of_a_linear_layer_is_the_reference(sizes: tuple[int, int, int], strategy: str) -> None:
     images, inputs, units = sizes
     check_layer(Sample("linear", {"units": units}, ((images, inputs),)), strategy)
+
+
+@pytest.mark.parametrize("strategy", ["blas", "registers", "dots"])
+def test_a_window_that_is_the_whole_image_makes_a_linear_layer(strategy: str) -> None:
+    for options in ({}, {"bias": "none"}):
+        check_layer(Sample("conv", {"maps": 24, "kernel": 4, **options}, ((9, 5, 4, 4),)), strategy)
 
 
 @pytest.mark.parametrize("sizes", [(1, 2500, 13), (2, 15, 9), (3, 1040, 33), (6, 40, 4), (25, 17, 31)])
@@ -157,7 +164,7 @@ def test_the_costs_choose_for_alexnet() -> None:
 
 def test_few_channels_are_not_worth_a_transform() -> None:
     chain, _ = next(iter(layer_ops(Sample("conv", {"maps": 4, "kernel": 3, "pad": 1}, ((32, 1, 28, 28),)))))
-    assert cheapest(chain.fused(CPU)) == "im2col"
+    assert cheapest(chain.fused(CPU)) == "in_place"
 
 
 @pytest.mark.parametrize(("m", "r"), [(1, 3), (2, 3), (4, 3), (6, 3), (3, 5), (4, 5), (1, 1)])

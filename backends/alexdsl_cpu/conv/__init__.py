@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import OpKind, Types
+from alexdsl_cpu import linear
 from alexdsl_cpu.conv import direct, dots, in_place, winograd
-from alexdsl_cpu.conv.shape import shape_of
+from alexdsl_cpu.conv.shape import Shape, shape_of
+from alexdsl_cpu.linear.sizes import Sizes
 from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, scalars
 
 
@@ -31,11 +33,15 @@ class Conv(Offer):
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         shape = shape_of(op, operands, results)
+        if (sizes := _whole(shape)) is not None:
+            return linear.strategies(sizes)
         plain = (*direct.strategies(shape, results), *dots.strategies(shape), *in_place.strategies(shape))
         return (*plain, *winograd.strategies(shape))
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         shape = shape_of(op, operands, results)
+        if (sizes := _whole(shape)) is not None:
+            return linear.calls(op, sizes, self.registry)
         if op.attrs["strategy"] == direct.NAME:
             return direct.calls(op, shape, results, self.registry)
         if op.attrs["strategy"] == dots.NAME:
@@ -43,3 +49,10 @@ class Conv(Offer):
         if op.attrs["strategy"] == in_place.NAME:
             return in_place.calls(op, shape, self.registry)
         return winograd.calls(op, shape, self.registry)
+
+
+def _whole(shape: Shape) -> Sizes | None:
+    """The linear layer that a convolution is whose only window is the whole image."""
+    if shape.groups > 1 or any(a.out > 1 or a.before > 0 or a.kernel != a.size for a in (shape.rows, shape.columns)):
+        return None
+    return Sizes(shape.head.replace("conv", "linear"), shape.images, shape.window, shape.filters)

@@ -144,8 +144,8 @@ def plan_of(shape: Shape) -> Plan | None:
             Axis(a.out, a.kernel, 1, a.reach - 1 - a.before, 0, a.dilation, a.size) for a in (rows, columns)
         )
         plan = Plan(shape.head, shape.images, rows, columns, shape.filters, shape.inputs, False)
-    enough = plan.columns.out >= plan.block and (shape.head != "conv_weight_grad" or plan.depth >= plan.block)
-    return plan if enough else None
+    count = plan.depth if shape.head == "conv_weight_grad" else plan.columns.out
+    return plan if count >= plan.block else None
 
 
 def strategies(shape: Shape) -> Sequence[Strategy]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cpu.dialect import F1, F2, F4, Function, f32
+from alexdsl_cpu.dialect import F1, F2, F4, LANES, Function, f32, load, load_some, store, store_some
 
 
 @kernel
@@ -89,9 +89,11 @@ def conv_in_place(
                     )  # fmt: skip
             result, more = y[n, first + oy].reshape(width * maps), other[n, first + oy].reshape(width * maps)
             for pixel in range(width):
-                made, out = sums[pixel * wide :], result[pixel * maps :]
-                for c in range(maps):
-                    out[c] = made[c] + bias[c] if BIAS else made[c]
+                for c in range(0, maps, LANES):
+                    lanes, made = min(LANES, maps - c), load(sums, pixel * wide + c)
+                    if BIAS:
+                        made = made + load_some(bias, c, lanes)
+                    store_some(result, pixel * maps + c, made, lanes)
             # By itself: rows of few maps are too short to be done in vectors, all of them together are not.
             for i in range(width * maps):
                 result[i] = EPILOGUE(result[i], more[i])
@@ -127,11 +129,9 @@ def weight_grad_in_place(
                     copy_band(x, n, first * hop - top, (rows - 1) * hop + (runs - 1) * down + 1, left, line, band)
                 if FEW:
                     for pixel in range(rows * width):
-                        row, given = filled[pixel * wide : (pixel + 1) * wide], grads[grad + pixel * maps :]
-                        for c in range(maps):
-                            row[c] = given[c]
-                        for c in range(maps, wide):
-                            row[c] = f32(0.0)
+                        for c in range(0, wide, LANES):
+                            few = load_some(grads, grad + pixel * maps + c, max(0, min(LANES, maps - c)))
+                            store(filled, pixel * wide + c, few)
                 begin, slope = 0 if CUT else n * image + first * hop * line, 0 if FEW else grad
                 for run in range(runs):
                     for b in range(blocks):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
-from alexdsl.ir.protocol import OpKind, Types
+from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.linear import blas, dots, registers
-from alexdsl_cpu.linear.sizes import sizes_of
+from alexdsl_cpu.linear.sizes import Sizes, sizes_of
 from alexdsl_cpu.offer import Call, Offer, extras, scalars
 
 
@@ -25,13 +25,20 @@ class Linear(Offer):
         return [""] * len(operands), [""] * len(results)
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
-        sizes = sizes_of(op, operands, results)
-        return (*blas.strategies(sizes), *dots.strategies(sizes), *registers.strategies(sizes))
+        return strategies(sizes_of(op, operands, results))
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        sizes = sizes_of(op, operands, results)
-        if op.attrs["strategy"] == dots.NAME:
-            return dots.calls(op, sizes, self.registry)
-        if op.attrs["strategy"] == registers.NAME:
-            return registers.calls(op, sizes, self.registry)
-        return blas.calls(op, sizes, self.registry)
+        return calls(op, sizes_of(op, operands, results), self.registry)
+
+
+def strategies(sizes: Sizes) -> Sequence[Strategy]:
+    return (*blas.strategies(sizes), *dots.strategies(sizes), *registers.strategies(sizes))
+
+
+def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
+    """The kernel call of a linear layer's op, or of one that is a linear layer's in all but name."""
+    if op.attrs["strategy"] == dots.NAME:
+        return dots.calls(op, sizes, registry)
+    if op.attrs["strategy"] == registers.NAME:
+        return registers.calls(op, sizes, registry)
+    return blas.calls(op, sizes, registry)

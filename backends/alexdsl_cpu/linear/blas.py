@@ -75,7 +75,7 @@ def strategies(sizes: Sizes) -> Sequence[Strategy]:
 
 def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     """The kernel call of an op."""
-    operands, made = operands_of(op), made_of(op)
+    operands, made = operands_of(op, sizes), made_of(op)
     if sizes.head == "linear_weight_grad":
         constants: Constants = {"TILE": TILE, "BIAS": len(made) == 2}
         return [Call(linear_weight_grad, (*operands, made[0], made[-1]), -(-sizes.outputs // TILE), constants)]

@@ -67,7 +67,7 @@ def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     """The kernel call of an op."""
     rows, columns = _block(sizes)
     epilogue = tail(op, registry)
-    args: Args = (*operands_of(op), other_of(op, epilogue), made_of(op)[0], "workspace", _share(sizes))
+    args: Args = (*operands_of(op, sizes), other_of(op, epilogue), made_of(op)[0], "workspace", _share(sizes))
     constants: Constants = {
         "OUTPUTS": BLOCKS * columns, "ROWS": rows, "COLUMNS": columns, "DEPTH": DEPTH, "DOTS": dots(rows, columns),
         "BIAS": bool(head_attrs(op)["bias"]), "EPILOGUE": with_extra(epilogue),

@@ -102,7 +102,7 @@ def strategies(sizes: Sizes) -> Sequence[Strategy]:
 
 def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     """The kernel call of an op."""
-    operands, made = operands_of(op), made_of(op)
+    operands, made = operands_of(op, sizes), made_of(op)
     grad = sizes.head == "linear_weight_grad"
     rows = rows_for(sizes.outputs if grad else sizes.images, VECTORS)
     constants: Constants = {"ROWS": rows, "WIDE": WIDE, "BLOCK": block(rows, VECTORS)}

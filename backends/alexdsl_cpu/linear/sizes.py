@@ -38,10 +38,10 @@ def sizes_of(op: Op, operands: Types, results: Types) -> Sizes:
     return Sizes(head, operands[0].shape[0], operands[1].shape[1], operands[1].shape[0])
 
 
-def operands_of(op: Op) -> list[str]:
+def operands_of(op: Op, sizes: Sizes) -> list[str]:
     """Of ``linear`` the bias too, or anything in its place; of a gradient the two that are multiplied."""
     found = [f"%{name}" for name in op.operands]
-    if op.kind.split("+")[0] != "linear":
+    if sizes.head != "linear":
         return found[:2]
     return [*found[:2], found[2] if head_attrs(op)["bias"] else found[1]]
 
