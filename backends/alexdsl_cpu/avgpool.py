@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import pool_axes
-from alexdsl_cpu.dialect import F4, Function, f32
+from alexdsl_cpu.dialect import F4, LANES, Function, f32, fill, load_some, store_some
 from alexdsl_cpu.maxpool import pool_constants
 from alexdsl_cpu.offer import Call, Offer, extras, head_attrs, scalars, tail, with_extra
 
@@ -25,22 +25,20 @@ def counted(start, kernel, size, before, after, padded):
 def avgpool(lo: int, hi: int, slot: int, x: F4, y: F4, *, KH, KW, SH, SW, TOP, LEFT, BOTTOM, RIGHT, PADDED):
     """The mean of every window; a unit is a row of windows."""
     height, width, channels = x.shape[1:]
+    flat, means = x.reshape(x.size), y.reshape(y.size)
     for unit in range(lo, hi):
         n, oy = unit // y.shape[1], unit % y.shape[1]
         top = oy * SH - TOP
         for ox in range(y.shape[2]):
             left = ox * SW - LEFT
             rows, columns = counted(top, KH, height, TOP, BOTTOM, PADDED), counted(left, KW, width, LEFT, RIGHT, PADDED)
-            target, share = y[n, oy, ox], f32(1.0) / f32(rows * columns)
-            for c in range(channels):
-                target[c] = f32(0.0)
-            for iy in range(max(0, top), min(top + KH, height)):
-                for ix in range(max(0, left), min(left + KW, width)):
-                    source = x[n, iy, ix]
-                    for c in range(channels):
-                        target[c] += source[c]
-            for c in range(channels):
-                target[c] *= share
+            share, target = f32(1.0) / f32(rows * columns), ((n * y.shape[1] + oy) * y.shape[2] + ox) * channels
+            for c in range(0, channels, LANES):
+                lanes, total = min(LANES, channels - c), fill(f32(0.0))
+                for iy in range(max(0, top), min(top + KH, height)):
+                    for ix in range(max(0, left), min(left + KW, width)):
+                        total = total + load_some(flat, ((n * height + iy) * width + ix) * channels + c, lanes)
+                store_some(means, target + c, total * share, lanes)
 
 
 @kernel

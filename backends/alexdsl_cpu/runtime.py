@@ -22,6 +22,9 @@ from alexdsl_cpu.loader import load_kernels
 from alexdsl_cpu.offer import SLOTS
 from alexdsl_cpu.workers import Workers
 
+LITTLE = 1 << 17
+"""Bytes of an op's operands and results below which one worker does it alone."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -71,8 +74,10 @@ class CpuExecutable:
             for arg, annotation in zip(launch.args, launch.attrs["params"], strict=True)
         )
         units, grain = launch.attrs["units"], launch.attrs["grain"]
-        # Runs of units long enough that handing them out costs nothing, short enough that the last ones even out.
-        grain = max(grain, units // (8 * self._workers.threads))
+        # Runs of units long enough that handing them out costs nothing, short enough that the last ones even out. An op
+        # on few numbers is done before another worker would have begun.
+        touched = sum(self._views[name].nbytes for name in {*op.operands, *(r.name for r in op.results)})
+        grain = units if touched < LITTLE else max(grain, units // (8 * self._workers.threads))
         return Step(op, functions[launch.kernel], args, units, grain)
 
     def _argument(self, op: Op, arg: Any, annotation: str) -> Any:
