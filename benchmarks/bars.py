@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -54,11 +54,13 @@ def peers_argument(parser: argparse.ArgumentParser, known: Mapping[str, str]) ->
     parser.add_argument("--peers", type=peers, default="torch", help=f"of {', '.join(known)} (default: torch)")
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Rows under their headings; figures to the right with three digits or more, what is lacking empty."""
+def table(rows: Sequence[Mapping[str, object]], left: Collection[str] = ()) -> Iterator[str]:
+    """Rows under their headings; figures to the right with three digits or more, what is lacking empty. To the right
+    are also texts, if it is said which are ``left``."""
     texts = [{name: _text(value) for name, value in row.items()} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in texts)) for name in texts[0]}
-    right = {name for name in widths if any(isinstance(row[name], int | float) for row in rows)}
+    numbers = {name for name in widths if any(isinstance(row[name], int | float) for row in rows)}
+    right = widths.keys() - left if left else numbers
     for row in ({name: name for name in widths}, *texts):
         cells = (row[name].rjust(width) if name in right else row[name].ljust(width) for name, width in widths.items())
         yield "  ".join(cells).rstrip()

@@ -13,16 +13,15 @@ from typing import Any
 
 from alexdsl_cuda.machine import Machine, machine
 
+from benchmarks.bars import table
 from benchmarks.kernels_bars import exemptions, shortfalls
 from benchmarks.kernels_launches import Net, Subject, largest, of_net
 from benchmarks.kernels_measured import Measured, measure, warm_up
 from benchmarks.kernels_step import Predicted, predict, text
-from benchmarks.kernels_table import HEADINGS, row, table
+from benchmarks.kernels_table import HEADINGS, NAMES, row
 
 CARDS = {"sm_80": "a100", "sm_90": "h100"}
 """The card for which a step is predicted, by processor."""
-LARGE = 1_000_000_000
-"""Bytes of a launch's arrays from which on the emulator needs a machine's memory for itself: twice as many."""
 NETS = ("alexnet", "vgg-a", "resnet-18")
 PRECISIONS = ("fp32", "bf16")
 PREDICTED = "alexnet"
@@ -60,19 +59,17 @@ def main() -> int:
 
 
 def measure_all(found: Sequence[Subject], cards: Sequence[Machine], processes: int) -> Mapping[str, Measured]:
-    """Every kernel measured at its largest grid, by several processes; those of large arrays by one after the other."""
+    """Every kernel measured at its largest grid, by several processes."""
     kernels = largest(found)
     measured: dict[str, Measured] = {}
-    for large in (False, True):
-        chosen = [s for s in kernels.values() if (s.bytes > LARGE) == large]
-        # Not forked: Numba's threads would not live on.
-        with ProcessPoolExecutor(1 if large else processes, get_context("spawn"), initializer=warm_up) as pool:
-            waiting: dict[Future[Measured], str] = {
-                pool.submit(measure, s, [card.capability for card in cards]): s.kernel for s in chosen
-            }
-            for done in as_completed(waiting):
-                measured[waiting[done]] = done.result()
-                _progress(f"{len(measured)} of {len(kernels)} kernels: {waiting[done]}")
+    # Not forked: Numba's threads would not live on.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=warm_up) as pool:
+        waiting: dict[Future[Measured], str] = {
+            pool.submit(measure, s, [card.capability for card in cards]): s.kernel for s in kernels.values()
+        }
+        for done in as_completed(waiting):
+            measured[waiting[done]] = done.result()
+            _progress(f"{len(measured)} of {len(kernels)} kernels: {waiting[done]}")
     _progress("")
     return measured
 
@@ -103,7 +100,7 @@ def _report(
 ) -> Iterator[str]:
     launches = sum(s.times for s in net.subjects)
     yield f"{net.name}, batch {net.batch}, {net.precision}: {launches} launches, {len(net.subjects)} different"
-    yield from table([row(subject, measured) for subject in net.subjects])
+    yield from table([row(subject, measured) for subject in net.subjects], left=NAMES)
     for subject in net.subjects:
         for words in exemptions(subject, measured[subject.kernel]):
             yield f"exempt: {_name(subject)}: {words}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from alexdsl_cuda.driver import Argument, Span
 from alexdsl_cuda.emulated import CAPABILITY
 from alexdsl_cuda.emulator import Memory, Module, check
 from alexdsl_cuda.emulator.report import Counts
+from numpy.typing import NDArray
 
 from alexdsl.ir.kernels import fingerprint
 from alexdsl.ir.store import write_once
@@ -128,29 +128,20 @@ def traffic(subject: Subject) -> Traffic:
     places, size = {}, 0
     for name, bytes in {arg.name: arg.bytes for arg in subject.args if arg.name}.items():
         places[name], size = size, size + bytes + -bytes % ALIGN
-    memory = Zeros()
-    start = memory.zeros(size)
+    memory = Memory()
+    arrays = zeros(size)
+    memory.add(arrays, "arrays", written=False)
+    start: int = arrays.ctypes.data
     params = pack([_argument(arg, start + places.get(arg.name, 0)) for arg in subject.args])
     report = check(module, "kernel", subject.grid, subject.block, params, memory, blocks=sample(subject))
-    # What a check holds, and with it the memory, refers to itself.
-    gc.collect()
     return _traffic(report.counts, [str(finding) for finding in report.findings if finding.kind != "unwritten"])
 
 
-class Zeros(Memory):
-    """Memory for one launch, of zeros that nobody wrote; its pages are not there before they are touched, so that
-    arrays of any size fit."""
-
-    def zeros(self, size: int) -> int:
-        """Allocates so many bytes, all in all; returns their address."""
-        raw = np.zeros(size + ALIGN, np.uint8)
-        start = -raw.ctypes.data % ALIGN
-        self.add(raw[start : start + size], "arrays", written=False)
-        address: int = raw.ctypes.data + start
-        return address
-
-    def begin_launch(self) -> None:
-        """There was none before."""
+def zeros(size: int) -> NDArray[np.uint8]:
+    """So many bytes that are aligned; their pages are not there before they are touched, so that any number fits."""
+    raw = np.zeros(size + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + size]
 
 
 def _argument(arg: Arg, address: int) -> Argument:

@@ -1,8 +1,8 @@
-"""A launch as a row of a table, and rows as lines."""
+"""A launch as a row of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from alexdsl_cuda.analysis.report import Report as Static
@@ -21,6 +21,8 @@ and moved from and to global memory, by 128-bit accesses; ahead: multiplications
 warps at once of those possible; exec: executed over useful multiply-adds; sect, wave: sectors of global memory and
 wavefronts of shared memory over the least possible; moved: bytes over the op's own; s: seconds in Numba's compiler.
 Two figures are those of two processors."""
+NAMES = ("op", "kernel")
+"""The headings of what are no figures."""
 
 
 def row(subject: Subject, measured: Mapping[str, Measured]) -> Row:
@@ -58,11 +60,3 @@ def row(subject: Subject, measured: Mapping[str, Measured]) -> Row:
 
 def _ratio(pair: tuple[int, int]) -> str:
     return f"{pair[0] / pair[1]:.2f}" if pair[1] else ""
-
-
-def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows under their headings, names to the left and figures to the right."""
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    for row in ({name: name for name in widths}, *rows):
-        cells = (row[n].ljust(w) if n in ("op", "kernel") else row[n].rjust(w) for n, w in widths.items())
-        yield "  ".join(cells).rstrip()

@@ -35,6 +35,8 @@ def test_what_falls_short_is_marked_and_ends_with_1(capsys: pytest.CaptureFixtur
 def test_a_table_has_names_to_the_left_figures_to_the_right_and_what_is_lacking_empty() -> None:
     rows = [{"net": "a", "speed": 1234.5, "ratio": nan}, {"net": "longer", "speed": 0.12345, "ratio": 2.0}]
     assert list(table(rows)) == ["net     speed  ratio", "a       1,234", "longer  0.123      2"]
+    texts = [{"net": "a", "part": "91%"}, {"net": "longer", "part": "100%"}]
+    assert list(table(texts, left=["net"])) == ["net     part", "a        91%", "longer  100%"]
 
 
 def result(batch: int, spec: str = "alexnet", **speeds: float) -> train.Result:

@@ -156,6 +156,11 @@ def test_integer_products(type: str) -> None:
         assert_same(found, [(v + int(c)) & 0xFFFFFFFF for v, c in zip(values, P ^ Q, strict=True)])
     found = elementwise(f"mul.wide.{type} ld, wa, wb;", given, ("ld", "b64"))
     assert_same(found, [v & (2**64 - 1) for v in exact])
+    # Of mad.wide the summand is as wide as the result, and all of it counts.
+    summands = (P << 33) - Q
+    given["la"] = ("b64", summands.view(np.uint64))
+    found = elementwise(f"mad.wide.{type} ld, wa, wb, la;", given, ("ld", "b64"))
+    assert_same(found, [v + int(c) & (2**64 - 1) for v, c in zip(exact, summands, strict=True)])
 
 
 def test_the_high_half_of_64_bits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -43,9 +44,22 @@ def test_all_layers_but_the_first() -> None:
     assert not any(tensor_plan(*which) for which in PLANS if which[1] == "conv1")
 
 
-@pytest.mark.skipif(
+needs_cuda = pytest.mark.skipif(
     importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda to compile: pip install alexdsl[cuda]"
 )
+
+
+@needs_cuda
+@pytest.mark.parametrize(("kind", "layer", "op"), [("tower", "conv4", op) for op in LEAST if op != "fc"])
+def test_threads_store_sixteen_bytes(kind: str, layer: str, op: str) -> None:
+    from alexdsl_cuda.compiler import compile_ptx
+
+    step = tensor_plan(kind, layer, op).product
+    ptx = compile_ptx(render(step.function, step.constants, CUDA), (8, 0))
+    assert set(re.findall(r"\bst\.global\S*", ptx)) == {"st.global.v4.f32"}
+
+
+@needs_cuda
 @pytest.mark.parametrize("capability", [(8, 0), pytest.param((9, 0), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize(("kind", "layer", "op"), TENSOR_PLANS)
 def test_loops_multiply_and_nothing_is_spilled(kind: str, layer: str, op: str, capability: tuple[int, int]) -> None:

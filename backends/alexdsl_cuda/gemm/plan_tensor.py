@@ -64,7 +64,7 @@ def plan_tensor_weight_grad(
         **g.constants, "LANES": lanes, "TURN": CHUNK // lanes, "A_FIRST": x // 2, "A_UNIT": g.maps // 2,
         "B_UNIT": g.channels // 2, "A_SLOTS": tile.rows // CHUNK // lanes, "B_SLOTS": tile.columns // CHUNK // lanes,
         "POINTWISE": g.pointwise, "ROW": ROW, "LAST": (g.rows.size - 1) * ROW + g.columns.size - 1,
-        "BEYOND": ROW // 4 * ROW, "EDGES": (ROW + 1) * ROW // 2,
+        "BEYOND": ROW // 4 * ROW, "EDGES": (ROW + 1) * ROW // 2, "PAIRS": 4 * tile.threads,
     }  # fmt: skip
     copies = (_halves("x", 0, x), _halves("dy", x // 2, dy))
     result = Result("dw", g.maps * g.window, g.window)

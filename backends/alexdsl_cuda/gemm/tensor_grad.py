@@ -14,17 +14,18 @@ from alexdsl_cuda.gemm.names import (
     copy_quads,
     cuda,
     float32,
+    give_pairs,
     int32,
     int64,
     multiply_halves,
     quad,
     quotient,
-    shift,
     stay_rolled,
-    store_pair,
+    take_pairs,
     uint32,
     wait_for_copies,
 )
+from alexdsl_cuda.gemm.tensor import finish_warp
 
 
 @kernel
@@ -74,8 +75,8 @@ def copy_taps(
 @kernel
 def tensor_weight_grad(
     work: F1, dw: F1, *, THREADS: int, RESIDENT: int, TILES: int, COLUMNS: int, ROWS: int, DEPTH: int, HIGH: int,
-    WIDE: int, WARPS: int, SUMS: int, SHARED: int, STAGE: int, STAGES: int, LANES: int, TURN: int, A_SLOTS: int,
-    A_FIRST: int, B_SLOTS: int, ROW: int, INPUTS: int, CHANNELS: int, WIDTH: int, KW: int, DH: int,
+    WIDE: int, WARPS: int, SUMS: int, SHARED: int, STAGE: int, STAGES: int, PAIRS: int, LANES: int, TURN: int,
+    A_SLOTS: int, A_FIRST: int, B_SLOTS: int, ROW: int, INPUTS: int, CHANNELS: int, WIDTH: int, KW: int, DH: int,
     DW: int, TOP: int, LEFT: int, TOTAL: int, SPLITS: int, SPLIT: int, PARTS: int, OUT_ROWS: int, OUT_COLUMNS: int,
     OUT_PITCH: int, GROUPS: int,
 ) -> None:  # fmt: skip
@@ -132,9 +133,12 @@ def tensor_weight_grad(
         filled = stage
         stage = int32(stage + STAGE) if stage < (STAGES - 1) * STAGE else int32(0)
     begin = int32(PARTS + (split * GROUPS + group) * OUT_ROWS * OUT_PITCH)
-    row, column = int32(first_row + row + lane // 4), int32(first_column + column + lane % 4 * 2)
-    for i in range(SUMS // 2):
-        r, c = int32(row + i // (WIDE // 8) * 8), int32(column + i % (WIDE // 8) * 8)
-        if r < OUT_ROWS and c < OUT_COLUMNS:
-            store_pair(dw, int32(begin + r * OUT_PITCH + c), sums)
-        shift(sums, 2, SUMS)
+    # Of 16 columns a thread has two pairs, eight apart: neighbours exchange one, and have four columns each.
+    wait_for_copies(0)
+    cuda.syncthreads()
+    give_pairs(tile, uint32(t * 4), sums, t, SUMS, PAIRS)
+    cuda.syncthreads()
+    take_pairs(sums, tile, uint32((t ^ 1) * 4), t, SUMS, PAIRS)
+    row = int32(first_row + row + lane // 4)
+    column = int32(first_column + column + lane % 2 * 8 + lane % 4 // 2 * 4)
+    finish_warp(sums, work, dw, dw, row, column, group, begin)

@@ -27,14 +27,14 @@ from alexdsl_cuda.intrinsics.memory import (
 )
 from alexdsl_cuda.intrinsics.outer import multiply
 from alexdsl_cuda.intrinsics.registers import clear, inverse_root, quotient, root, shift
-from alexdsl_cuda.intrinsics.tensor import halve, multiply_halves
+from alexdsl_cuda.intrinsics.tensor import give_pairs, halve, multiply_halves, take_pairs
 from alexdsl_cuda.intrinsics.windows import fetch_on, multiply_windows
 
 __all__ = [
-    "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_around", "fetch_on", "float32", "halve",
-    "int32", "int64", "inverse_root", "load_quad", "multiply", "multiply_halves", "multiply_windows", "put",
-    "put_columns", "put_quad", "quad", "quotient", "refetch", "root", "shift", "stay_rolled", "store_pair",
-    "store_quad", "take", "take_around", "uint32", "wait_for_copies",
+    "address", "clear", "commit_copies", "copy_quads", "cuda", "fetch", "fetch_around", "fetch_on", "float32",
+    "give_pairs", "halve", "int32", "int64", "inverse_root", "load_quad", "multiply", "multiply_halves",
+    "multiply_windows", "put", "put_columns", "put_quad", "quad", "quotient", "refetch", "root", "shift", "stay_rolled",
+    "store_pair", "store_quad", "take", "take_around", "take_pairs", "uint32", "wait_for_copies",
 ]  # fmt: skip
 
 quad = complex128

@@ -113,3 +113,43 @@ def multiply_halves(
     total = lines(row, HIGH, ROWS, 0) @ lines(column, WIDE, COLUMNS, ROWS * DEPTH // 2).T
     mine = total[lane // 4 :: 8].reshape(HIGH // 8, WIDE // 8, 8)[:, :, 2 * (lane % 4) : 2 * (lane % 4) + 2]
     sums[: HIGH * WIDE // 32] += mine.ravel()
+
+
+def _odd(e: Emit) -> Any:
+    return e.builder.trunc(e.integer("t"), ir.IntType(1))
+
+
+def _give_pairs(e: Emit) -> None:
+    odd, place = _odd(e), e.place("tile", "at")
+    for i in range(e.constant("COUNT") // 8):
+        own = e.read(e.beyond(e.floats("sums"), 8 * i), 8)
+        given = [e.builder.select(odd, own[first], own[first + 2]) for first in (0, 1, 4, 5)]
+        e.write_quad(e.beyond(place, i * e.constant("PITCH")), given)
+
+
+@emitted(_give_pairs)
+def give_pairs(tile: Any, at: int, sums: Any, t: int, COUNT: int, PITCH: int) -> None:
+    """Half of the sums to shared memory from ``at`` on, a quad every PITCH floats: of every quad of sums the second
+    pair, or the first if ``t`` is odd."""
+    for i, given in enumerate(sums[:COUNT].reshape(-1, 2, 2)[:, 1 - int(t) % 2].reshape(-1, 4)):
+        first = int(at) + i * PITCH
+        floats(tile)[first : first + 4] = given
+
+
+def _take_pairs(e: Emit) -> None:
+    odd, place = _odd(e), e.place("tile", "at")
+    for i in range(e.constant("COUNT") // 8):
+        kept = e.beyond(e.floats("sums"), 8 * i)
+        own, taken = e.read(kept, 8), e.read_quad(e.beyond(place, i * e.constant("PITCH")))
+        for j in range(8):
+            other = taken[j // 4 * 2 + j % 2]
+            own[j] = e.builder.select(odd, own[j], other) if j & 2 else e.builder.select(odd, other, own[j])
+        e.write(kept, own)
+
+
+@emitted(_take_pairs)
+def take_pairs(sums: Any, tile: Any, at: int, t: int, COUNT: int, PITCH: int) -> None:
+    """What ``give_pairs`` gave ``at`` that place to the pairs that this thread gave: then its quads are neighbours."""
+    for i, pairs in enumerate(sums[:COUNT].reshape(-1, 2, 2, 2)):
+        first = int(at) + i * PITCH
+        pairs[:, 1 - int(t) % 2] = floats(tile)[first : first + 4].reshape(2, 2)

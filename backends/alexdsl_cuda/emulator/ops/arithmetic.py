@@ -24,12 +24,12 @@ def _sum(e: Emitter, i: Instruction) -> None:
     type = i.types[0]
     a, b = e.read(i.operands[1], type), e.read(i.operands[2], type)
     saturated = f"call i32 @llvm.s{i.root}.sat.i32(i32 {a}, i32 {b})"
-    e.write(i.operands[0], e.let(saturated) if "sat" in i.mods else _with_carry(e, i, a, b), type)
+    e.write(i.operands[0], e.let(saturated) if "sat" in i.mods else _with_carry(e, i, a, b, type), type)
 
 
-def _with_carry(e: Emitter, i: Instruction, a: str, b: str) -> str:
+def _with_carry(e: Emitter, i: Instruction, a: str, b: str, type: str) -> str:
     """a + b or a - b; the carry or borrow goes in where the opcode ends in c, and out where it says ``.cc``."""
-    kind = llvm_type(i.types[0])
+    kind = llvm_type(type)
     name = "sub" if i.root.startswith("sub") else "add"
     carry_in, carry_out = i.root in ("addc", "subc", "madc"), "cc" in i.mods
     over = []
@@ -74,7 +74,7 @@ def _mul(e: Emitter, i: Instruction) -> None:
 def _mad(e: Emitter, i: Instruction) -> None:
     accept(i, "lo", "hi", "wide", "cc")
     value, type = _product(e, i)
-    e.write(i.operands[0], _with_carry(e, i, value, e.read(i.operands[3], type)), type)
+    e.write(i.operands[0], _with_carry(e, i, value, e.read(i.operands[3], type), type), type)
 
 
 def _quotient(e: Emitter, i: Instruction) -> None:
