@@ -7,6 +7,8 @@ from importlib import import_module
 
 COMMANDS = {
     "prepare": "images into shards with an index, ready to train from",
+    "verify": "corrupt, changed, duplicate and misnamed images, by name",
+    "stats": "what a set is like: images a class, sizes, colours",
 }
 
 

@@ -95,6 +95,13 @@ class Progress:
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._task, completed=done, total=total)
 
+    def say(self, text: str) -> None:
+        """A line for the user, above the bar."""
+        if self._bar.disable:
+            print(text)
+        else:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def __enter__(self) -> Progress:
         self._bar.start()
         return self
