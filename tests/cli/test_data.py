@@ -80,6 +80,24 @@ def test_stats(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert " ".join(f"{value:.2f}" for value in mean) in text
 
 
+def test_show(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, sheet = tmp_path / "small.net", tmp_path / "seen.png"
+    spec.write_text(
+        f'data d {{ source = folder("{photos}"), val = split(40%), crop = 28, augment = mirror, batch = 4 }}\n'
+        "input image [3, 28, 28]\nscores = flatten | linear(data.classes)\nloss = softmax_cross_entropy(scores)\n"
+    )
+    (photos / "dog" / "10.jpg").unlink()
+    assert main(["data", "show", str(spec), "--out", str(sheet), "--count", "6"]) == 0
+    assert "6 images of training from step 0, 28 x 28 pixels each" in capsys.readouterr().out
+    training = sheet.read_bytes()
+    assert main(["data", "show", str(spec), "--out", str(sheet), "--val"]) == 0
+    assert "4 held-out images" in capsys.readouterr().out
+    assert sheet.read_bytes() != training
+    assert main(["data", "show", str(spec), "--out", str(sheet), "--set", 'data.val=folder("none")']) == 2
+    assert "there is no folder none" in capsys.readouterr().err
+    assert main(["data", "show", str(spec), "--count", "0"]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

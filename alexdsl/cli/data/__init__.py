@@ -9,6 +9,7 @@ COMMANDS = {
     "prepare": "images into shards with an index, ready to train from",
     "verify": "corrupt, changed, duplicate and misnamed images, by name",
     "stats": "what a set is like: images a class, sizes, colours",
+    "show": "a picture of what training sees: augmented, with labels",
 }
 
 
