@@ -14,6 +14,7 @@ COMMANDS = {
     "fmt": "format specs",
     "layers": "the reference of layer kinds",
     "predict": "classify images with a trained net",
+    "data": "sets of images: prepare them, look them over, show what training sees",
     "bench": "what every layer takes, against the machine's floor",
     "doctor": "what this machine offers: cores, BLAS, caches, CUDA",
 }

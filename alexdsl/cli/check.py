@@ -256,10 +256,11 @@ def _data_text(data: DataSettings) -> str:
 
 
 def _source_text(source: SourceSetting) -> str:
-    from alexdsl.data.settings import Env, Folder, Idx, Npz
+    from alexdsl.data.settings import Env, Folder, Idx, Npz, Shards
 
-    if isinstance(source, Folder):
-        path = f"folder ${source.path.name}" if isinstance(source.path, Env) else f"folder {source.path}"
+    if isinstance(source, Folder | Shards):
+        kind = "folder" if isinstance(source, Folder) else "shards"
+        path = f"{kind} ${source.path.name}" if isinstance(source.path, Env) else f"{kind} {source.path}"
         return f"{path}, else {_source_text(source.otherwise)}" if source.otherwise is not None else path
     if isinstance(source, Idx):
         return f"{source.images} and {source.labels}"

@@ -19,6 +19,7 @@ from alexdsl.data.settings import (
     RandomCrop,
     Resize,
     Sample,
+    Shards,
     ShorterSide,
     SourceSetting,
     Split,
@@ -29,9 +30,10 @@ from alexdsl.passes.bind import BATCH, Block, Given
 from alexdsl.passes.bind.values import BROKEN, Text, Tree, show_given
 
 NAMES = tuple(f.name for f in fields(DataSettings))
-SOURCES = ("folder", "idx", "npz", "sample")
+SOURCES = ("folder", "shards", "idx", "npz", "sample")
 USAGES = {
     "folder": 'folder("path"), folder(env("NAME")) or folder(env("NAME"), else = sample("fashion"))',
+    "shards": 'shards("path") or shards(env("NAME"), else = sample("fashion"))',
     "env": 'env("NAME")',
     "idx": 'idx("images", "labels")',
     "npz": 'npz("file")',
@@ -45,7 +47,7 @@ USAGES = {
     "centre_crop": "centre_crop",
     "ten_crop": "ten_crop",
 }
-EXAMPLES = 'folder("path"), idx("images", "labels"), npz("file") or sample("fashion")'
+EXAMPLES = 'folder("path"), shards("path"), idx("images", "labels"), npz("file") or sample("fashion")'
 
 
 class _Wrong(Exception):
@@ -175,10 +177,11 @@ def _unknown(span: Span, what: str, name: str, known: Sequence[str]) -> NoReturn
 def _source(leaf: str, given: Given) -> SourceSetting:
     call = _call(leaf, given, SOURCES, EXAMPLES)
     name = call.tree.name
-    if name == "folder":
+    if name in ("folder", "shards"):
         call.names("else")
         otherwise = call.tree.named.get("else")
-        return Folder(_path(call.one()), None if otherwise is None else _source("else", otherwise))
+        kind = Folder if name == "folder" else Shards
+        return kind(_path(name, call.one()), None if otherwise is None else _source("else", otherwise))
     call.names()
     if name == "idx":
         images, labels = call.positional(2)
@@ -188,12 +191,12 @@ def _source(leaf: str, given: Given) -> SourceSetting:
     return Sample(*(call.text(arg) for arg in call.positional(0, 1)))
 
 
-def _path(given: Given) -> str | Env:
+def _path(source: str, given: Given) -> str | Env:
     if isinstance(given.value, Text):
         return given.value.value
     if not isinstance(given.value, Tree):
         hint = f'in quotation marks: "{given.value}"' if isinstance(given.value, str) else None
-        raise _Wrong(given.span, f'folder expects a text or env("NAME"), not {show_given(given)}', hint)
+        raise _Wrong(given.span, f'{source} expects a text or env("NAME"), not {show_given(given)}', hint)
     call = _call("a folder's path", given, ("env",), 'env("NAME")')
     call.names()
     return Env(call.text(call.one()))

@@ -13,12 +13,13 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from alexdsl.data.errors import DataError
+from alexdsl.data.errors import Fault, ImageError
 
 # Files often carry a wrong extension (ImageNet has a PNG called .JPEG), so the content decides; no format among these
 # runs another program, as Pillow's reader of PostScript would.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 _JPEG = b"\xff\xd8\xff"
+_BEGINNINGS = (_JPEG, b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 _COLOURS = {"Gray": "GRAY", "YCbCr": "RGB"}
 _EXIF, _HEAD = b"Exif\0\0", 1 << 17
 # Pillow warns of damaged EXIF data, which does not touch the picture. Warnings are filtered for the whole process at
@@ -37,26 +38,34 @@ _UPRIGHT = {
 
 
 def decode(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
-    """The picture in a file: uint8 [height, width, 1 or 3].
-
-    ``at_least``: a picture whose shorter side keeps this many pixels is enough; a JPEG file of at least four times the
-    size is then decoded at a half of it or less. Raises DataError, naming the file.
-    """
+    """The picture in a file, as ``decode_bytes`` has it. Raises ImageError, naming the file."""
     try:
         raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{shown(path)} has gone since its folder was listed", "unreadable") from None
+    except OSError as error:
+        raise ImageError(f"{shown(path)} cannot be read as an image: {error}", "unreadable") from None
+    return decode_bytes(raw, shown(path), at_least)
+
+
+def decode_bytes(raw: bytes, name: str, at_least: int | None = None) -> NDArray[np.uint8]:
+    """The picture in a file's bytes: uint8 [height, width, 1 or 3]; ``name`` is what messages call it.
+
+    ``at_least``: a picture whose shorter side keeps this many pixels is enough; a JPEG file of at least four times the
+    size is then decoded at a half of it or less. Raises ImageError.
+    """
+    try:
         array = _plain_jpeg(raw, at_least)
         if array is not None and _EXIF not in raw[:_HEAD]:
             return array
-        with _opened(raw) as image:
+        with opened(raw) as image:
             if array is None:
                 array = _bytes(image)
-            orientation = _orientation(image)  # loaded first: a PNG file may say it after the pixels
-    except FileNotFoundError:
-        raise DataError(f"{_shown(path)} has gone since its folder was listed") from None
+            turn = orientation(image)  # loaded first: a PNG file may say it after the pixels
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and others
-        raise DataError(f"{_shown(path)} cannot be read as an image: {_reason(error)}") from None
-    if orientation in _UPRIGHT:
-        upright = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).transpose(_UPRIGHT[orientation])
+        raise ImageError(f"{name} cannot be read as an image: {_reason(error)}", _fault(error, raw)) from None
+    if turn in _UPRIGHT:
+        upright = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).transpose(_UPRIGHT[turn])
         array = np.asarray(upright).reshape(upright.height, upright.width, -1)
     return array
 
@@ -81,14 +90,15 @@ def _plain_jpeg(raw: bytes, at_least: int | None) -> NDArray[np.uint8] | None:
         return None
 
 
-def _opened(raw: bytes) -> Image.Image:
+def opened(raw: bytes) -> Image.Image:
+    """An image whose header has been read, without a warning of what is odd in it. Raises what Pillow raises."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(BytesIO(raw), formats=_FORMATS)
 
 
-def _orientation(image: Image.Image) -> int:
-    """How a loaded image is to be turned."""
+def orientation(image: Image.Image) -> int:
+    """How a loaded image is to be turned: EXIF's number."""
     if "exif" not in image.info:
         return 1
     with _quiet, warnings.catch_warnings():
@@ -117,5 +127,16 @@ def _reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _shown(path: Path) -> str:
+def _fault(error: Exception, raw: bytes) -> Fault:
+    """The sort of what is wrong with a file's bytes."""
+    if isinstance(error, Image.DecompressionBombError | MemoryError):
+        return "too large"
+    if not raw:
+        return "empty"
+    unknown = isinstance(error, UnidentifiedImageError) and not raw.startswith(_BEGINNINGS)
+    return "no image" if unknown else "damaged"
+
+
+def shown(path: Path) -> str:
+    """A path as text for people."""
     return os.fsencode(path).decode("utf-8", "replace")  # names need not be valid text

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from alexdsl.data.errors import DataError
 from alexdsl.data.folder import class_folders, open_folder, parts
 from alexdsl.data.permutation import permutation
-from alexdsl.data.settings import DataSettings, Env, Folder, Idx, Npz, Sample, SourceSetting, Split
+from alexdsl.data.settings import DataSettings, Env, Folder, Idx, Npz, Sample, Shards, SourceSetting, Split
+from alexdsl.data.shards.source import ShardSource, shard_classes, shard_parts
 from alexdsl.data.sources import SAMPLES, Source, Subset, array_source, class_count, read_idx, read_npz
 
 # Training images and labels, held-out images and labels: our names, Keras's, and those of a file of one set.
@@ -22,6 +23,8 @@ _NPZ_NAMES = (
     ("x_train", "y_train", "x_test", "y_test"),
     ("images", "labels", "", ""),
 )
+_THINGS = {Folder: "a folder of classes", Shards: "what alexdsl data prepare wrote"}
+_PATHS = {Folder: "folders-of-classes", Shards: "shards"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def class_names(settings: DataSettings, environ: Mapping[str, str] | None = None
     setting, _ = _choose(settings.source, environ)
     if isinstance(setting, Folder):
         return class_folders(Path(parts(_text(setting))[0]).expanduser())
+    if isinstance(setting, Shards):
+        return shard_classes(_text(setting))
     if isinstance(setting, Idx):
         return _numbered(read_idx(setting.labels, (1,)), setting.labels)
     path, origin = _npz_file(setting)
@@ -75,7 +80,7 @@ def _numbered(labels: NDArray[np.generic], origin: str) -> tuple[str, ...]:
 
 def _choose(setting: SourceSetting, environ: Mapping[str, str] | None) -> tuple[SourceSetting, str | None]:
     """The setting in force, with every variable replaced by its value, and what is missing if that is a fallback."""
-    if not isinstance(setting, Folder):
+    if not isinstance(setting, Folder | Shards):
         return setting, None
     if isinstance(setting.path, str):
         if setting.otherwise is None or Path(setting.path).expanduser().exists():
@@ -84,20 +89,23 @@ def _choose(setting: SourceSetting, environ: Mapping[str, str] | None) -> tuple[
     name = setting.path.name
     value = (os.environ if environ is None else environ).get(name, "")
     if value:
-        return Folder(value), None
+        return type(setting)(value), None
     if setting.otherwise is None:
-        raise DataError(f"the environment variable {name} is not set; it should name a folder of classes: {name}=/path")
+        raise DataError(
+            f"the environment variable {name} is not set; it should name {_THINGS[type(setting)]}: {name}=/path"
+        )
     return _choose(setting.otherwise, environ)[0], f"{name} is not set"
 
 
 def _notice(asked: SourceSetting, setting: SourceSetting, missing: str, train: Source) -> str:
-    assert isinstance(asked, Folder)
+    assert isinstance(asked, Folder | Shards)
     kind = "the sample: " if isinstance(setting, Sample) else ""
-    real = (
-        f"{asked.path.name}=/path/to/folders-of-classes alexdsl run ..."
-        if isinstance(asked.path, Env)
-        else f"put one sub-folder of images per class into {asked.path}"
-    )
+    if isinstance(asked.path, Env):
+        real = f"{asked.path.name}=/path/to/{_PATHS[type(asked)]} alexdsl run ..."
+    elif isinstance(asked, Folder):
+        real = f"put one sub-folder of images per class into {asked.path}"
+    else:
+        real = f"alexdsl data prepare IMAGES {asked.path}"
     return f"{missing}, so this trains on {kind}{train.description}. For the real thing: {real}"
 
 
@@ -107,6 +115,10 @@ def _open(setting: SourceSetting, split: bool = True) -> tuple[Source, Source | 
         path, held_out = parts(_text(setting))
         train = open_folder(path)
         return train, open_folder(held_out, train.classes) if held_out and split else None
+    if isinstance(setting, Shards):
+        folder, others = shard_parts(_text(setting))
+        prepared = ShardSource(folder)
+        return prepared, ShardSource(others, prepared.classes) if others and split else None
     if isinstance(setting, Idx):
         origin = f"{setting.images} and {setting.labels}"
         return array_source(read_idx(setting.images, (3, 4)), read_idx(setting.labels, (1,)), None, origin), None
@@ -128,6 +140,9 @@ def _open_held_out(setting: SourceSetting, known: Sequence[str]) -> Source:
     if isinstance(setting, Folder):
         path, held_out = parts(_text(setting))
         return open_folder(held_out or path, known)
+    if isinstance(setting, Shards):
+        folder, others = shard_parts(_text(setting))
+        return ShardSource(others or folder, known)
     train, val = _open(setting)
     source = val or train
     if len(source.classes) > len(known):
@@ -159,6 +174,6 @@ def _npz_file(setting: Npz | Sample) -> tuple[str, str]:
     return str(path), f"sample '{setting.name}'"
 
 
-def _text(setting: Folder) -> str:
+def _text(setting: Folder | Shards) -> str:
     assert isinstance(setting.path, str)  # _choose has replaced variables
     return setting.path

@@ -26,6 +26,14 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Shards:
+    """``shards(path, else = otherwise)``: what ``alexdsl data prepare`` wrote; ``otherwise`` as a folder's."""
+
+    path: str | Env
+    otherwise: SourceSetting | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Idx:
     """``idx(images, labels)``: the two files of MNIST's format, plain or gzipped."""
 
@@ -47,7 +55,7 @@ class Sample:
     name: str = "fashion"
 
 
-SourceSetting: TypeAlias = Folder | Idx | Npz | Sample
+SourceSetting: TypeAlias = Folder | Shards | Idx | Npz | Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,17 +116,25 @@ def _sums(source: Source, settings: DataSettings, chunk: NDArray[np.int64], whol
     total = _Sums(0, np.zeros(channels), np.zeros((channels, channels)), None)
     for i in chunk:
         image = load(source, int(i), settings)
-        planes = np.ascontiguousarray(image.reshape(-1, image.shape[2]).T, np.float64)
-        # Partial sums are whole numbers below 2^53, so float64 is exact in any order. Gray counts in every channel.
-        # einsum, not a matrix product: BLAS would start its own threads in each of ours.
-        total.pixels += planes.shape[1]
-        total.values += planes.sum(axis=1)
-        total.products += np.einsum("in,jn->ij", planes, planes)
+        pixels, values, products = colour_sums(image, channels)
+        total.pixels += pixels
+        total.values += values
+        total.products += products
         if whole:
             total.image = image.astype(np.int64) if total.image is None else total.image + image
     if whole and total.image is not None:
         total.image = np.broadcast_to(total.image, (*total.image.shape[:2], channels))
     return total
+
+
+def colour_sums(image: NDArray[np.uint8], channels: int) -> tuple[int, Floats, Floats]:
+    """Of an image [h, w, 1 or 3]: its pixels, the sums of their values [channels] and of their products of two
+    channels [channels, channels]; gray counts in every channel."""
+    planes = np.ascontiguousarray(image.reshape(-1, image.shape[2]).T, np.float64)
+    # Sums of a set are whole numbers below 2^53, so float64 is exact in any order.
+    # einsum, not a matrix product: BLAS would start its own threads in each of ours.
+    values, products = planes.sum(axis=1), np.einsum("in,jn->ij", planes, planes)
+    return planes.shape[1], np.broadcast_to(values, channels), np.broadcast_to(products, (channels, channels))
 
 
 def _added(a: _Sums, b: _Sums) -> _Sums:
