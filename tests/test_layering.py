@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "fitting": {"ir", "passes", "spec"},
     "tuning": {"ir", "passes"},
     "program": {"ir", "language", "passes", "registry", "data", "spec", "tuning"},
+    "compare": {"ir", "layers", "data", "spec", "program"},
     "train": {"ir", "language", "passes", "registry", "data", "spec", "program"},
     "cli": {
         "ir",
@@ -40,6 +41,7 @@ MAY_IMPORT = {
         "fitting",
         "tuning",
         "program",
+        "compare",
         "train",
         "layers",
         "solvers",

@@ -10,6 +10,7 @@ from importlib import import_module
 COMMANDS = {
     "run": "train a net from its spec",
     "check": "shapes, parameters, multiply-adds and memory of a spec, before anything runs",
+    "diff": "what differs between two specs in meaning: nets, first weights, data, training",
     "ir": "read what the compiler made of a spec, stage by stage",
     "fmt": "format specs",
     "layers": "the reference of layer kinds",

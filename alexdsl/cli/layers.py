@@ -130,11 +130,11 @@ def _page(group: str, kind: Kind) -> Iterator[str]:
 
 
 def _signature(name: str, parameters: Sequence[Parameter], braces: bool) -> str:
-    from alexdsl.ir.parameters import REQUIRED
+    from alexdsl.ir.parameters import REQUIRED, value_text
 
     if braces:
         return f"solver {name} {{ {', '.join(p.name for p in parameters)} }}"
-    inner = ", ".join(p.name if p.default is REQUIRED else f"{p.name}={_value(p.default)}" for p in parameters)
+    inner = ", ".join(p.name if p.default is REQUIRED else f"{p.name}={value_text(p.default)}" for p in parameters)
     return f"{name}({inner})" if inner else name
 
 
@@ -142,25 +142,13 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _width(), subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
-def _value(value: Any) -> str:
-    """A default as a spec would say it."""
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping):
-        name, rest = str(value["kind"]), {k: _value(v) for k, v in value.items() if k != "kind"}
-        return rest["value"] if name == "constant" else _call(name, [f"{k}={v}" for k, v in rest.items()])
-    if isinstance(value, tuple):
-        return _value(value[0]) if len(set(value)) == 1 else f"[{', '.join(map(_value, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
     """A block for every parameter: name, default and what it does, then what it may be."""
-    from alexdsl.ir.parameters import REQUIRED
+    from alexdsl.ir.parameters import REQUIRED, value_text
 
     yield "parameters"
     names = max(len(p.name) for p in parameters)
-    defaults = ["required" if p.default is REQUIRED else _value(p.default) for p in parameters]
+    defaults = ["required" if p.default is REQUIRED else value_text(p.default) for p in parameters]
     wide = max(map(len, defaults))
     indent = " " * (names + wide + 6)
     for parameter, default in zip(parameters, defaults, strict=True):
@@ -174,10 +162,12 @@ def _parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
 
 
 def _facts(kind: LayerKind, parameters: Sequence[Parameter]) -> Iterator[tuple[str, str]]:
+    from alexdsl.ir.parameters import value_text
+
     flows = {None: "two or more values", 1: "one value"}.get(kind.inputs, f"{kind.inputs} values")
     yield "inputs", flows + (", and the labels" if kind.loss or kind.metric else "")
     for alias, given in kind.aliases.items():
-        yield "also", f"{alias} is {kind.name}({', '.join(f'{k}={_value(v)}' for k, v in given.items())})"
+        yield "also", f"{alias} is {kind.name}({', '.join(f'{k}={value_text(v)}' for k, v in given.items())})"
     if kind.weight_roles:
         yield "weights", ", ".join(kind.weight_roles)
     if kind.state_roles:
@@ -210,28 +200,30 @@ def _variants(parameters: Sequence[Parameter]) -> Iterator[tuple[str, str]]:
 
 def example(group: str, kind: Kind) -> str:
     """A use of the kind as it may stand in a spec; layers work on ``x``, joins on ``a`` and ``b``."""
-    from alexdsl.ir.parameters import REQUIRED
+    from alexdsl.ir.parameters import REQUIRED, call_text, value_text
 
     required = [p for p in kind.parameters if p.default is REQUIRED]
     first = [_usual(p) for p in required[:1] if p is kind.parameters[0]]
     given = [*first, *(f"{p.name}={_usual(p)}" for p in required[len(first) :])]
     if group == "solvers":
-        settings = ", ".join(f"{p.name} = {_value(p.default)}" for p in kind.parameters if p.default is not REQUIRED)
+        settings = ", ".join(
+            f"{p.name} = {value_text(p.default)}" for p in kind.parameters if p.default is not REQUIRED
+        )
         return f"solver {kind.name} {{ {settings}, epochs = 10 }}"
     if group == "losses":
-        return f"loss = {_call(kind.name, ['scores', *given])}"
+        return f"loss = {call_text(kind.name, ['scores', *given])}"
     if group == "metrics":
         alias = next(iter(_aliases(kind)), None)
-        return f"report {_call(alias, ['scores'])}" if alias else f"report {_call(kind.name, ['scores', *given])}"
+        return (
+            f"report {call_text(alias, ['scores'])}" if alias else f"report {call_text(kind.name, ['scores', *given])}"
+        )
     if group == "layers":
         many = getattr(kind, "inputs", 1)
-        return f"y = x | {_call(kind.name, given)}" if many == 1 else f"y = {_call(kind.name, ['a', 'b', *given])}"
+        return (
+            f"y = x | {call_text(kind.name, given)}" if many == 1 else f"y = {call_text(kind.name, ['a', 'b', *given])}"
+        )
     word = "weight" if group == "initialisers" else "schedule"
-    return f"{word} = {_call(kind.name, given)}"
-
-
-def _call(name: str, given: Sequence[str]) -> str:
-    return f"{name}({', '.join(given)})" if given else name
+    return f"{word} = {call_text(kind.name, given)}"
 
 
 def _usual(parameter: Parameter) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -206,3 +206,22 @@ class Parameter:
     type: ParameterType
     default: Any = REQUIRED
     doc: str = field(default="", compare=False)
+
+
+def value_text(value: Attr) -> str:
+    """An attribute as a spec would say it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        name, rest = str(value["kind"]), {k: value_text(v) for k, v in value.items() if k != "kind"}
+        return rest["value"] if name == "constant" else call_text(name, [f"{k}={v}" for k, v in rest.items()])
+    if isinstance(value, tuple):
+        return value_text(value[0]) if len(set(value)) == 1 else f"[{', '.join(map(value_text, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def call_text(name: str, given: Sequence[str]) -> str:
+    """A call as a spec would say it; the name alone where nothing is given."""
+    return f"{name}({', '.join(given)})" if given else name

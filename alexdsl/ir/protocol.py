@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexdsl.ir.graph import Attrs, Op
-from alexdsl.ir.parameters import Parameter
+from alexdsl.ir.parameters import Parameter, value_text
 from alexdsl.ir.types import TensorType
 
 Array: TypeAlias = NDArray[Any]
@@ -138,6 +138,11 @@ class LayerKind(OpKind):
     def whole_batch(self, attrs: Attrs) -> bool:
         """Whether in training an image's result hangs on the others of its batch, so that slices of it would differ."""
         return False
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        """What decides the value on operands of these (whole) types, in words: ops of which it is equal compute the
+        same from the same weights, however their arguments are written."""
+        return {p.name: value_text(attrs[p.name]) for p in self.parameters if p.name not in self.weight_roles}
 
     def predict(self, op: Op) -> Op | None:
         """The op in place of ``op`` when the net predicts instead of training; none where it is the identity then."""

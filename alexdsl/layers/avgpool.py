@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from alexdsl.ir.parameters import Choice, Optional, Pad, Pair, Parameter
 from alexdsl.ir.protocol import Array, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.input_grad import InputGrad, OfOutputGrad
-from alexdsl.layers.window import Axis, padded, pool_axes, taps, unpadded
+from alexdsl.layers.window import Axis, padded, pool_axes, taps, travel_text, unpadded
 
 
 class AvgPool(OfOutputGrad):
@@ -30,6 +30,11 @@ class AvgPool(OfOutputGrad):
         Parameter("round", Choice(("floor", "ceil")), "floor", "where windows do not fit: one less or one more"),
         Parameter("count", Choice(("inside", "padded")), "inside", "which pixels of a window the mean counts"),
     )
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        rows, columns = pool_axes(types[0].shape, attrs)
+        zeros = rows.before + rows.after + columns.before + columns.after > 0 and attrs["count"] == "padded"
+        return {**travel_text((rows, columns)), "the mean counts the pad's zeros": "yes" if zeros else "no"}
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         (x,) = types

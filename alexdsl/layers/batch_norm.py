@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from alexdsl.ir.graph import Attrs, Op
-from alexdsl.ir.parameters import Choice, Init, Optional, Parameter, Real, Whole
+from alexdsl.ir.parameters import Choice, Init, Optional, Parameter, Real, Whole, value_text
 from alexdsl.ir.protocol import Array, Cut, Emitter, LayerKind, OpKind, ShapeError, Types, Weight
 from alexdsl.ir.types import TensorType
 
@@ -54,6 +54,19 @@ class BatchNorm(LayerKind):
 
     def whole_batch(self, attrs: Attrs) -> bool:
         return bool(attrs["stats"] == "batch")
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        batch = types[0].shape[0]
+        frozen = attrs["stats"] == "frozen"
+        own = (
+            "running ones"
+            if frozen
+            else f"those of {attrs['over'] or batch} images"
+            if attrs["over"]
+            else "the batch's"
+        )
+        found = {"statistics in training": own, "epsilon": value_text(attrs["epsilon"])}
+        return found if frozen else {**found, "momentum": value_text(attrs["momentum"])}
 
     def predict(self, op: Op) -> Op | None:
         return op.with_attrs(stats="frozen")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -28,6 +28,10 @@ class Concat(LayerKind):
                 "pad = same and equal strides keep maps of one size",
             )
         return (types[0].with_shape(n, sum(t.shape[1] for t in types), *rest),)
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        towers = attrs.get("towers", 1)
+        return {"joins": f"tower by tower, {towers} of them" if towers > 1 else "whole values"}
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
         return (np.concatenate(arrays, 1),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -12,7 +12,7 @@ from alexdsl.ir.parameters import Choice, Init, Optional, Pad, Pair, Parameter, 
 from alexdsl.ir.protocol import Array, ShapeError, Types, Weight
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.product import Product, ProductInputGrad, ProductWeightGrad
-from alexdsl.layers.window import axes, expect_maps, padded, taps, unpadded
+from alexdsl.layers.window import axes, expect_maps, padded, taps, travel_text, unpadded
 
 
 def _out_shape(x: TensorType, attrs: Attrs) -> tuple[int, ...]:
@@ -63,6 +63,9 @@ class Conv(Product):
         taps = prod(attrs["kernel"])
         found = [Weight("weight", shape, (shape[1] * taps, maps // groups * taps))]
         return [*found, Weight("bias", (maps,), found[0].fans)] if attrs["bias"] else found
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        return {**super().meaning(types, attrs), **travel_text(axes(types[0].shape, attrs))}
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         return (types[0].with_shape(*_out_shape(types[0], attrs)),)

@@ -19,6 +19,8 @@ class Elementwise(LayerKind):
     """
 
     derivative: ClassVar[str]
+    rising: ClassVar[bool] = False
+    """Whether the output never falls as the input rises, so that it may change places with max pooling."""
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         return (types[0],)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from alexdsl.ir.graph import Attrs, Op
-from alexdsl.ir.parameters import Choice, Parameter, Real, Whole
+from alexdsl.ir.parameters import Choice, Parameter, Real, Whole, value_text
 from alexdsl.ir.protocol import PARTIAL, WHOLE, Array, Cut, Emitter, LayerKind, OpKind, ShapeError, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import expect_maps
@@ -31,6 +31,17 @@ class Lrn(LayerKind):
     )
     needs = ("input",)
     sees = True
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        towers = attrs.get("towers", 1)
+        cut = towers > 1 and attrs["sees"] == "own" and attrs["size"] > 1
+        return {
+            "size": value_text(attrs["size"]),
+            "k": value_text(attrs["k"]),
+            "alpha of a map's square": f"{_alpha(attrs):g}",
+            "beta": value_text(attrs["beta"]),
+            "windows": f"end at the edge of each of {towers} towers" if cut else "reach over all maps",
+        }
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         expect_maps(types[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from alexdsl.ir.parameters import Choice, Optional, Pad, Pair, Parameter
 from alexdsl.ir.protocol import Array, Emitter, LayerKind, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.input_grad import InputGrad
-from alexdsl.layers.window import padded, pool_axes, taps, unpadded
+from alexdsl.layers.window import padded, pool_axes, taps, travel_text, unpadded
 
 
 class MaxPool(LayerKind):
@@ -30,6 +30,9 @@ class MaxPool(LayerKind):
         Parameter("round", Choice(("floor", "ceil")), "floor", "where windows do not fit: one less or one more"),
     )
     needs = ("result_1",)
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        return travel_text(pool_axes(types[0].shape, attrs))
 
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         (x,) = types

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from alexdsl.ir.graph import Attrs, Op
+from alexdsl.ir.parameters import value_text
 from alexdsl.ir.protocol import PARTIAL, WHOLE, Cut, Emitter, LayerKind, OpKind, Types
 from alexdsl.layers.input_grad import InputGrad
 
@@ -28,6 +29,18 @@ class Product(LayerKind):
 
     def tower_attrs(self, attrs: Attrs, towers: int, tower: int) -> Attrs:
         return _shared(attrs, self.width, towers)
+
+    def meaning(self, types: Types, attrs: Attrs) -> Mapping[str, str]:
+        # Towers that see their own maps and groups are two ways of writing one thing.
+        towers, groups = attrs.get("towers", 1), attrs.get("groups", 1)
+        within = f"one of {groups} groups in all of the input" if towers > 1 and groups > 1 else ""
+        parts = groups if attrs.get("sees") == "all" else towers * groups
+        seen = within if within and attrs["sees"] == "all" else f"its own one of {parts} parts of the input"
+        return {
+            self.width: value_text(attrs[self.width]),
+            "an output sees": "all of the input" if parts == 1 else seen,
+            "biases": "yes" if attrs["bias"] else "none",
+        }
 
     def gradient(
         self, emit: Emitter, op: Op, grads: Sequence[str | None], wanted: Sequence[bool]

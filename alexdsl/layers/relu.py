@@ -18,6 +18,7 @@ class Relu(Elementwise):
     needs = ("output",)
     cheap = True
     scalar = "max(x, 0.0)"
+    rising = True
     derivative = "1.0 if y > 0.0 else 0.0"
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:

@@ -17,6 +17,7 @@ class Sigmoid(Elementwise):
     name = "sigmoid"
     needs = ("output",)
     scalar = "1.0 / (1.0 + exp(-x))"
+    rising = True
     derivative = "y * (1.0 - y)"
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:

@@ -17,6 +17,7 @@ class Tanh(Elementwise):
     name = "tanh"
     needs = ("output",)
     scalar = "tanh(x)"
+    rising = True
     derivative = "1.0 - y * y"
 
     def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexdsl.ir.graph import Attr, Attrs
+from alexdsl.ir.parameters import value_text
 from alexdsl.ir.protocol import Array, ShapeError
 from alexdsl.ir.types import TensorType
 
@@ -88,6 +89,21 @@ def pool_axes(shape: tuple[int, ...], attrs: Attrs) -> tuple[Axis, Axis]:
                 f"a pad of at most {axis.kernel - 1}, or a larger kernel",
             )
     return rows, columns
+
+
+def travel_text(axes: tuple[Axis, Axis]) -> dict[str, str]:
+    """What decides which pixels windows meet, in words: pads and roundings that come to the same are the same."""
+    rows, columns = axes
+    edges = [max(0, -a.unread) for a in axes]
+    found = {
+        "kernel": value_text((rows.kernel, columns.kernel)),
+        "stride": value_text((rows.stride, columns.stride)),
+        "pad": value_text(tuple(n for a in axes for n in (a.before, a.after))),
+        "windows": f"{rows.out}x{columns.out}" + (", the last ones hang over the edge" if any(edges) else ""),
+    }
+    if (rows.dilation, columns.dilation) != (1, 1):
+        found["dilation"] = value_text((rows.dilation, columns.dilation))
+    return found
 
 
 def expect_maps(type: TensorType) -> None:
