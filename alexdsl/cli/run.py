@@ -61,17 +61,25 @@ def arguments(command: argparse.ArgumentParser) -> None:
         help=f"steps between checkpoints, beside those at validations (default: {SAVE_EVERY})",
     )
     command.add_argument(
+        "--keep",
+        metavar="N",
+        type=int,
+        help="last checkpoints that stay, beside the best by validation (default: 2)",
+    )
+    command.add_argument(
         "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
     )
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run: the spec, the folder of the run that it goes on with (none for a new one), when to save."""
+    """What is to be run: the spec, the folder of the run that it goes on with (none for a new one), when to save and
+    how many checkpoints to keep."""
 
     spec: Spec
     folder: RunFolder | None
     save_every: int
+    keep: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,10 +153,13 @@ def _run(args: argparse.Namespace, show: Show) -> int:
                 "overrides": dict(spec.overrides),
                 "seed": spec.seed,
                 "save_every": job.save_every,
+                "keep": job.keep,
                 "devices": dict(choice.bound),
                 "strategies": dict(program.strategies),
             }
             folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
+        if folder.path.parent == RUNS:
+            folder.become_newest()
         return _train(job, folder, program, patience, resolved, measured, show)
 
 
@@ -164,6 +175,7 @@ def _train(
     """Train from the folder's last checkpoint, or from the start where there is none."""
     from alexdsl.data.loader import Loader
     from alexdsl.train.checkpoint import read_state
+    from alexdsl.train.keeping import best_step, remove_others
     from alexdsl.train.loop import Trainer
 
     spec = job.spec
@@ -176,6 +188,7 @@ def _train(
     with Loader(resolved.train, spec.data, measured, spec.seed, val=resolved.val) as loader:
         steps = _steps(spec, loader)
         if state is not None and state.step >= steps and not state.due:
+            remove_others(folder.checkpoints, job.keep, best_step(spec, state.validations))
             show.note(f"{folder.path} has done its {state.step} steps; --steps or --epochs let it go further")
             return 0
         loader.prefetch(state.step if state else 0)
@@ -183,7 +196,16 @@ def _train(
             program.use("train")
         imagined = set(program.bound.values()) & set(program.backend.imagined)
         trainer = Trainer(
-            program, loader, measured, tuple(resolved.classes), folder, show, steps, job.save_every, not imagined
+            program,
+            loader,
+            measured,
+            tuple(resolved.classes),
+            folder,
+            show,
+            steps,
+            job.save_every,
+            job.keep,
+            not imagined,
         )
         if imagined:
             name = "".join(sorted(imagined))
@@ -211,8 +233,9 @@ def _train(
 
 def _job(args: argparse.Namespace) -> Job:
     from alexdsl.train.folder import RunError
+    from alexdsl.train.keeping import KEPT
 
-    for name in ("steps", "epochs", "save_every"):
+    for name in ("steps", "epochs", "save_every", "keep"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} expects a number of at least 1")
@@ -225,7 +248,7 @@ def _job(args: argparse.Namespace) -> Job:
             return _resumed(args)
         if args.spec is None:
             raise InputError("name a spec to run, or --resume; for example: alexdsl run specs/alexnet.net")
-        return Job(load_spec(args, args.seed or 0), None, args.save_every or SAVE_EVERY)
+        return Job(load_spec(args, args.seed or 0), None, args.save_every or SAVE_EVERY, args.keep or KEPT)
     except RunError as error:
         raise InputError(str(error)) from error
 
@@ -244,6 +267,7 @@ def _resumed(args: argparse.Namespace) -> Job:
     from alexdsl.language import Source
     from alexdsl.spec import from_source
     from alexdsl.train.folder import RunFolder
+    from alexdsl.train.keeping import KEPT
 
     if args.spec is not None or args.seed is not None or args.out is not None:
         raise InputError(
@@ -263,7 +287,9 @@ def _resumed(args: argparse.Namespace) -> Job:
             merged.pop(other, None)
     source = Source(facts["spec"], folder.spec_text)
     spec = from_source(source, Path(facts["spec"]), merged, facts["seed"])
-    return Job(spec, folder, args.save_every or facts.get("save_every", SAVE_EVERY))
+    return Job(
+        spec, folder, args.save_every or facts.get("save_every", SAVE_EVERY), args.keep or facts.get("keep", KEPT)
+    )
 
 
 def _choice(args: argparse.Namespace, job: Job) -> Choice:

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.protocol import Array
 from alexdsl.program import Program
-from alexdsl.train.files import remove_folder, write_folder, write_whole
+from alexdsl.train.files import write_folder, write_whole
 
-KEPT = 2
-"""Checkpoints that stay; older ones are removed once a newer one is whole."""
+FORMAT = 2
+"""What ``version`` in state.json is now; 1, without ``about``, is read too."""
 
 
 class CheckpointError(Exception):
@@ -33,7 +33,8 @@ class BrokenCheckpointError(CheckpointError):
 class State:
     """What a checkpoint knows beside arrays: how far training is, and what predicting needs.
 
-    ``due``: the step's validation was broken off, and comes first when the run goes on.
+    ``validations``: the metrics of each and its ``step``. ``due``: the step's validation was broken off, and comes
+    first when the run goes on. ``about``: see ``alexdsl.train.about``; nothing hangs on it.
     """
 
     step: int
@@ -44,7 +45,8 @@ class State:
     classes: Sequence[str]
     validations: Sequence[Mapping[str, float]] = field(default_factory=list)
     due: bool = False
-    version: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)
+    version: int = FORMAT
 
 
 def save_checkpoint(folder: Path, program: Program, state: State, statistics: Statistics) -> Path:
@@ -58,8 +60,6 @@ def save_checkpoint(folder: Path, program: Program, state: State, statistics: St
         write_whole(scratch / "state.json", json.dumps(asdict(state), indent=1))
 
     write_folder(target, fill)
-    for old in checkpoints(folder)[:-KEPT]:
-        remove_folder(old)
     return target
 
 
@@ -74,9 +74,9 @@ def read_state(path: Path) -> State:
         found: Any = json.loads((path / "state.json").read_text())
         if not isinstance(found, dict) or not isinstance(found.get("step"), int):
             raise ValueError("state.json does not say how far training is")
-        if found.get("version") != 1:
+        if found.get("version") not in range(1, FORMAT + 1):
             raise CheckpointError(
-                f"{path} was written by another version of alexdsl (format {found.get('version')}, not 1)"
+                f"{path} was written by another version of alexdsl (format {found.get('version')}, not {FORMAT})"
             )
         return State(**found)
     except (OSError, ValueError, TypeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -15,10 +16,12 @@ from alexdsl.data.loader import Loader
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.protocol import Progress as Done
 from alexdsl.program import Program
+from alexdsl.train.about import describe, program_hash
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
 from alexdsl.train.interrupts import interruptible
+from alexdsl.train.keeping import KEPT, best_step, remove_others
 
 
 class Listener(Protocol):
@@ -47,6 +50,8 @@ class Trainer:
     listener: Listener
     steps: int
     save_every: int = 500
+    keep: int = KEPT
+    """Last checkpoints that stay, beside the best."""
     validate_last: bool = True
     """Whether the last step is validated though neither the spec nor an epoch's end asks for it."""
     validations: list[dict[str, float]] = field(default_factory=list)
@@ -65,6 +70,11 @@ class Trainer:
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
         self.due = state.due
+        self._tidy()  # as the process may have been killed before it came to that
+
+    @cached_property
+    def _program_hash(self) -> str:
+        return program_hash(self.program)
 
     def run(self) -> bool:
         """Train to the end; false where it was asked to stop before.
@@ -165,7 +175,7 @@ class Trainer:
             seen += len(batch.labels)
             self.listener.validating(seen, len(self.loader.val))
         metrics = {label: total / seen for label, total in totals.items()}
-        self.validations.append(metrics)
+        self.validations.append({"step": self.program.steps, **metrics})
         named = {f"val.{label}": value for label, value in metrics.items()}
         self.folder.log(
             {
@@ -191,14 +201,19 @@ class Trainer:
             self.classes,
             self.validations,
             self.due,
+            describe(self.program, self.loader, self._program_hash),
         )
         try:
             # The picture first: a run whose last checkpoint is there is not gone on with.
             save_filters(dict(self.program.weights.items()), self.folder.path / "filters.png")
             path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
+            self._tidy()
         except OSError as error:
             raise RunError(f"cannot write a checkpoint into {self.folder.path}: {error.strerror or error}") from error
         self.listener.saved(path)
+
+    def _tidy(self) -> None:
+        remove_others(self.folder.checkpoints, self.keep, best_step(self.program.spec, self.validations))
 
 
 def checkpoint_is_current(folder: RunFolder, step: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from alexdsl.cli import main
@@ -15,10 +16,12 @@ ARGS = (
 )  # fmt: skip
 
 
-def words(folder: Path) -> list[str]:
-    """What starts the run, or goes on with it where it has begun."""
-    known = (folder / "run.json").exists()
-    return ["--resume", str(folder)] if known else [SPEC, "--out", str(folder), *ARGS]
+def words(folder: Path, more: Mapping[str, str] | None = None) -> list[str]:
+    """What starts the run, with more leaves overridden, or goes on with it where it has begun."""
+    if (folder / "run.json").exists():
+        return ["--resume", str(folder)]
+    settings = [word for name, value in (more or {}).items() for word in ("--set", f"{name}={value}")]
+    return [SPEC, "--out", str(folder), *ARGS, *settings]
 
 
 def finish(folder: Path) -> None:

@@ -66,7 +66,7 @@ def test_ctrl_c_in_a_validation_leaves_it_for_later(
     shown = capfd.readouterr()
     assert "stopping after this step" in shown.err
     assert f"stopped after step 8 and saved; go on with: alexdsl run --resume {folder}" in shown.out
-    assert steps(folder) == ["step-00000006", "step-00000008"]
+    assert steps(folder) == ["step-00000004", "step-00000006", "step-00000008"]
     assert "val.images" not in (folder / "metrics.jsonl").read_text().splitlines()[-1]
     with pytest.MonkeyPatch.context() as patch:
         before(patch, Trainer, "save", 1, interrupt_twice)  # now that the validation is logged
@@ -88,7 +88,7 @@ def test_ctrl_c_twice_stops_at_once(folder: Path, whole: Path, capfd: pytest.Cap
         before(patch, Program, "start", 14, interrupt_twice)
         assert run(*words(folder)) == 130
     assert capfd.readouterr().err.endswith("stopped\n")
-    assert steps(folder) == ["step-00000009", "step-00000012"]
+    assert steps(folder) == ["step-00000008", "step-00000009", "step-00000012"]
     finish(folder)
     assert_same(folder, whole)
 
@@ -280,8 +280,36 @@ def test_folders_that_are_no_photographs(
     assert not Path("run").exists()
 
 
-def test_how_often_to_save_is_kept(folder: Path) -> None:
-    assert run(SPEC, "--out", str(folder), "--steps", "2", "--save-every", "2") == 0
-    assert run("--resume", str(folder), "--steps", "5") == 0
-    assert steps(folder) == ["step-00000004", "step-00000005"]
-    assert json.loads((folder / "run.json").read_text())["save_every"] == 2
+def test_how_often_to_save_and_how_much_to_keep_stay_as_they_were(folder: Path) -> None:
+    assert run(SPEC, "--out", str(folder), "--steps", "2", "--save-every", "2", "--keep", "3") == 0
+    assert run("--resume", str(folder), "--steps", "9") == 0
+    assert steps(folder) == ["step-00000006", "step-00000008", "step-00000009"]
+    facts = json.loads((folder / "run.json").read_text())
+    assert (facts["save_every"], facts["keep"]) == (2, 3)
+
+
+@pytest.mark.parametrize(("more", "best"), [([], 20), (["--set", "solver.schedule=plateau(val.loss)"], 16)])
+def test_the_best_checkpoint_stays(folder: Path, more: list[str], best: int) -> None:
+    found = {4: (1.0, 0.2), 8: (0.9, 0.5), 12: (0.8, 0.4), 16: (0.5, 0.4), 20: (0.6, 0.6), 24: (0.7, 0.6)}
+
+    def judged(program: Program, images: Any, labels: Any) -> dict[str, float]:
+        loss, top1 = found[program.steps]
+        return {"loss": loss, "top1": top1}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "evaluate", judged)
+        assert run(*words(folder), *more) == 0
+    assert steps(folder) == [f"step-{step:08}" for step in sorted({best, 21, 24})]
+
+
+def test_the_newest_run_is_not_found_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = Path(SPEC).absolute()
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(str(spec), "--steps", "1", "--set", "data.val=split(2%)") == 0
+    for file in Path("runs/lenet5-2").iterdir():
+        os.utime(file, (0, 0))
+    assert run("--resume", "--steps", "2") == 0
+    assert "lenet5-2" in capsys.readouterr().out.splitlines()[-1]
