@@ -86,6 +86,7 @@ def test_is_caffenet_the_real_alexnet(capsys: pytest.CaptureFixture[str]) -> Non
     assert others == {
         ("start", "first weights"), ("start", "first biases"), ("data", "resize"), ("data", "augment: pca_noise"),
         ("data", "batch"), ("data", "scale"), ("training", "epochs"), ("training", "steps"), ("training", "schedule"),
+        ("training", "warmup"), ("training", "learning rate of weights"), ("training", "learning rate of biases"),
     }  # fmt: skip
     assert {(d["what"], *d["where"]) for d in found["written_otherwise"]} == {
         ("conv", "conv1", "conv3"), ("conv", "conv2", "conv4", "conv5"), ("linear", "fc6", "fc7"), ("place",),
