@@ -22,8 +22,9 @@ from alexdsl_cpu.loader import load_kernels
 from alexdsl_cpu.offer import SLOTS
 from alexdsl_cpu.workers import Workers
 
-LITTLE = 1 << 17
-"""Bytes of an op's operands and results below which one worker does it alone."""
+LITTLE, MUCH = 1 << 17, 1 << 20
+"""Bytes of an op's operands and results below which one worker does it alone, and of what is brought from which on
+several do."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,12 @@ class CpuExecutable:
         target = view if not view.ndim else view[row : row + given[0]] if given else view[:0]
         if target.shape != given:
             raise ValueError(f"'{value}' has shape {list(view.shape)}, not {list(given)}")
-        target[...] = array
+        if target.nbytes < MUCH:
+            target[...] = array
+            return
+        # Channels change places, which is slow for one worker. NumPy copies without the GIL.
+        rows = -(-len(target) // self._workers.threads)
+        self._workers.run(_copy, (target, np.asarray(array)), len(target), rows)
 
     def close(self) -> None:
         self._workers.close()
@@ -141,6 +147,11 @@ def _aligned(size: int) -> Array:
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size]
+
+
+def _copy(lo: int, hi: int, slot: int, target: Array, source: Array) -> None:
+    """Rows of an array, as a worker's units."""
+    target[lo:hi] = source[lo:hi]
 
 
 def _with_axes(view: Array, annotation: str) -> Array:
