@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 
 from alexdsl import layers
 from alexdsl.ir.backend import Backend
+from alexdsl.ir.clipping import CLIPPING
 from alexdsl.ir.protocol import Registry
 from alexdsl.ir.structure import STRUCTURE
 from alexdsl.solvers import SCHEDULES, SOLVERS
@@ -16,7 +17,9 @@ from alexdsl.solvers import SCHEDULES, SOLVERS
 def registry() -> Registry:
     """All kinds known here. Other distributions add theirs as modules with ``OPS`` and perhaps ``INITIALISERS``, under
     the entry point group ``alexdsl.layers``."""
-    found = Registry().extended((*STRUCTURE, *SOLVERS), (), SCHEDULES).extended(layers.OPS, layers.INITIALISERS)
+    found = (
+        Registry().extended((*STRUCTURE, *CLIPPING, *SOLVERS), (), SCHEDULES).extended(layers.OPS, layers.INITIALISERS)
+    )
     for point in entry_points(group="alexdsl.layers"):
         if point.value != "alexdsl.layers":
             module = point.load()

@@ -18,6 +18,8 @@ from alexdsl.ir.types import TensorType
 Array: TypeAlias = NDArray[Any]
 Types: TypeAlias = Sequence[TensorType]
 
+T = TypeVar("T")
+
 WHOLE = None
 """A cut that leaves the value whole: every tower sees all of it."""
 PARTIAL = "partial"
@@ -186,17 +188,56 @@ class Draw(Protocol):
 class SolverKind(OpKind):
     """An op that updates parameters from their gradients, and the settings of the spec's ``solver`` block.
 
-    Operands are weight, velocity and gradient of each parameter, and last the schedule's factor of the step; results
-    are weight and velocity of each.
+    Operands are weight, states and gradient of each parameter, and last the scalars of the step; results are weight and
+    states of each.
     """
 
+    first_stage = "differentiated"
     parameters: ClassVar[Sequence[Parameter]] = ()
+    states: ClassVar[Sequence[str]] = ("velocity",)
+    """Arrays of a parameter's shape that updates keep from step to step, zero at first."""
+    scalars: ClassVar[Sequence[str]] = ("rate",)
+    """What every step brings: ``rate``, the schedule's factor, and perhaps ``step``, the steps done before."""
     rates: ClassVar[Sequence[str]] = ("lr", "decay", "momentum")
     """Settings that blocks may change for some parameters."""
     inplace: ClassVar[Mapping[int, int]] = {0: 0, 1: 1}
 
+    @abstractmethod
+    def update(
+        self, weight: Array, states: Sequence[Array], grad: Array, scalars: Sequence[Array], attrs: Attrs
+    ) -> Sequence[Array]:
+        """The new weight and states of one parameter, by the textbook definition."""
+
+    def split(self, items: Sequence[T]) -> tuple[list[Sequence[T]], Sequence[T]]:
+        """Operands, or what stands for them: weight, states and gradient of each parameter, and the scalars."""
+        end, each = len(items) - len(self.scalars), len(self.states) + 2
+        return [items[i : min(i + each, end)] for i in range(0, end, each)], items[end:]
+
+    def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
+        parameters, scalars = self.split(types)
+        each = len(self.states) + 2
+        whole = parameters and all(len(found) == each and len({t.shape for t in found}) == 1 for found in parameters)
+        if not whole or any(t.shape for t in scalars):
+            arrays, ends = ", ".join(("weight", *self.states)), " and the ".join(self.scalars)
+            raise ShapeError(f"takes {arrays} and gradient of each parameter, all of a shape, and the {ends}")
+        return [t for found in parameters for t in found[:-1]]
+
+    def cuts(self, types: Types, attrs: Attrs) -> tuple[Sequence[Cut], Sequence[Cut]]:
+        parameters, scalars = self.split(types)
+        each = len(self.states) + 1
+        return [*[0] * (len(types) - len(scalars)), *[WHOLE] * len(scalars)], [0] * (each * len(parameters))
+
+    def reference(self, arrays: Sequence[Array], attrs: Attrs) -> Sequence[Array]:
+        parameters, scalars = self.split(arrays)
+        return [
+            np.asarray(new, found[0].dtype)
+            for found in parameters
+            for new in self.update(found[0], found[1:-1], found[-1], scalars, attrs)
+        ]
+
     def replaced(self, operands: int) -> Mapping[int, int]:
-        return {2 * i + j: 3 * i + j for i in range(operands // 3) for j in range(2)}
+        kept, each = len(self.states) + 1, len(self.states) + 2
+        return {kept * i + j: each * i + j for i in range((operands - len(self.scalars)) // each) for j in range(kept)}
 
 
 @dataclass(frozen=True)

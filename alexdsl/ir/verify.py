@@ -151,7 +151,7 @@ def _verify_replacements(graph: Graph, registry: Registry) -> None:
         for result, operand in registry.replaced(op).items():
             name = op.operands[operand]
             lasting = graph.producers[name].kind in ("parameter", "state") or name in replaced
-            if not lasting and op.kind != "accumulate":
+            if not lasting and op.kind not in ("accumulate", "clip"):
                 raise InvalidGraph(
                     f"%{op.name} = {op.kind} at stage '{graph.stage}': overwrites %{name}, no weight or state"
                 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from alexdsl.ir.graph import Graph, Op
-from alexdsl.ir.protocol import Registry
+from alexdsl.ir.protocol import Registry, SolverKind
 from alexdsl.ir.text import print_attr
 from alexdsl.passes.memory import aligned, lives, plan_memory
 
@@ -45,13 +45,15 @@ def _gathered(graph: Graph, registry: Registry, full: float) -> Graph:
         if op.kind not in registry.solvers or graph.type(op.name).elements >= SMALL:
             continue
         assert op.device is not None
-        key = op.kind, op.device, op.operands[-1], print_attr(dict(op.attrs))
+        solver = registry.solvers[op.kind]
+        ((_, *_, grad),), scalars = solver.split(op.operands)
+        key = op.kind, op.device, tuple(scalars), print_attr(dict(op.attrs))
         group = newest.get(key)
         if group is None or len(group.updates) == AT_ONCE or not memory[op.device].takes(group, place):
-            group = newest[key] = _Group([], 0, place)
+            group = newest[key] = _Group(solver, [], 0, place)
             groups.append(group)
         group.updates.append(op)
-        group.bytes += aligned(graph.type(op.operands[2]).bytes)
+        group.bytes += aligned(graph.type(grad).bytes)
         group.place = place
     gathered = {group.place: group.op for group in groups}
     gone = {update.name for group in groups for update in group.updates}
@@ -63,6 +65,7 @@ def _gathered(graph: Graph, registry: Registry, full: float) -> Graph:
 class _Group:
     """Updates to be done together where the last stands, and the bytes of their gradients, which live until there."""
 
+    solver: SolverKind
     updates: list[Op]
     bytes: int
     place: int
@@ -73,9 +76,10 @@ class _Group:
         first, *others = self.updates
         if not others:
             return first
-        operands = [name for op in self.updates for name in op.operands[:-1]]
+        arrays = [name for op in self.updates for own in self.solver.split(op.operands)[0] for name in own]
         results = [result for op in self.updates for result in op.results]
-        return Op(first.kind, (*operands, first.operands[-1]), tuple(results), first.attrs, first.device)
+        scalars = self.solver.split(first.operands)[1]
+        return Op(first.kind, (*arrays, *scalars), tuple(results), first.attrs, first.device)
 
 
 @dataclass

@@ -65,7 +65,7 @@ PIPELINE = (
     Pass("grad", lambda g, o: differentiate(g, o.registry), ("train", "gradients"), "differentiated"),
     Pass("save", lambda g, o: save(g, o.registry, o.save), ("train", "gradients")),
     Pass("interleave", lambda g, o: interleave(g), ("train", "gradients")),
-    Pass("solve", lambda g, o: solve(g, g.attrs["solver"]), ("train",)),
+    Pass("solve", lambda g, o: solve(g, o.registry), ("train",)),
     Pass("place", lambda g, o: place(g, o.registry), to="placed"),
     Pass("prefetch", lambda g, o: prefetch(g, o.backend)),
     Pass("fuse", lambda g, o: fuse(g, o.registry, o.backend), to="fused"),

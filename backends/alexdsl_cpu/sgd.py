@@ -1,25 +1,21 @@
-"""Momentum updates on the CPU: one pass over weight, velocity and gradient of one parameter or of several."""
+"""Momentum updates on the CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.offers import several
-from alexdsl.ir.protocol import Types
 from alexdsl_cpu.dialect import F1
-from alexdsl_cpu.offer import Call, Offer
-
-BLOCK = 4096
+from alexdsl_cpu.offer import Constants
+from alexdsl_cpu.updates import Update
 
 
 @kernel
 def sgd(
     lo: int, hi: int, slot: int, rate: F1, lr: float, decay: float, momentum: float, blocks: int, *arrays: F1,
-    BLOCK, INSIDE,
+    BLOCK, INSIDE, NESTEROV,
 ):  # fmt: skip
-    """v = momentum v - lr (decay w + g), w += v; or, outside: v = momentum v + g + decay w, w -= lr v.
+    """v = momentum v - lr (decay w + g), w += v; or, outside: v = momentum v + g + decay w, w -= lr v. Nesterov's
+    weight goes by momentum once more, from the new velocity.
 
     The arrays are w, v and g of every parameter; each has so many blocks, of which the last may find nothing to do.
     """
@@ -30,7 +26,15 @@ def sgd(
         first, last = block * BLOCK, min((block + 1) * BLOCK, weight.size)
         w, v, g = weight[first:last], velocity[first:last], grad[first:last]
         for i in range(last - first):
-            if INSIDE:
+            if NESTEROV:
+                slope = g[i] + decay * w[i]
+                if INSIDE:
+                    v[i] = momentum * v[i] - step * slope
+                    w[i] += momentum * v[i] - step * slope
+                else:
+                    v[i] = momentum * v[i] + slope
+                    w[i] -= step * (slope + momentum * v[i])
+            elif INSIDE:
                 v[i] = momentum * v[i] - decay * step * w[i] - step * g[i]
                 w[i] += v[i]
             else:
@@ -38,19 +42,12 @@ def sgd(
                 w[i] -= step * v[i]
 
 
-class Sgd(Offer):
-    """``sgd``, in place."""
+class Sgd(Update):
+    """``sgd`` and ``nesterov``."""
 
-    heads = ("sgd",)
+    heads = ("sgd", "nesterov")
+    function = sgd
+    numbers = ("lr", "decay", "momentum")
 
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        weights = [weight.layout for weight in operands[:-1:3]]
-        return [*(same for same in weights for _ in range(3)), ""], [same for same in weights for _ in range(2)]
-
-    def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        *names, rate = [f"%{name}" for name in op.operands]
-        numbers = [float(op.attrs[key]) for key in ("lr", "decay", "momentum")]
-        blocks = -(-max(weight.elements for weight in operands[:-1:3]) // BLOCK)
-        constants = {"BLOCK": BLOCK, "INSIDE": op.attrs["velocity"] == "inside"}
-        units = len(names) // 3 * blocks
-        return [Call(several(sgd, len(names)), (rate, *numbers, blocks, *names), units, constants, grain=16)]
+    def constants(self, op: Op) -> Constants:
+        return {"INSIDE": op.attrs["velocity"] == "inside", "NESTEROV": op.kind == "nesterov"}

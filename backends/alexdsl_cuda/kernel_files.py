@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 KERNEL_FILES = (
+    "adam.Adam",
     "add.Add",
     "avgpool.AvgPool",
     "batch_norm.offer.BatchNorm",
+    "clip.Clip",
     "concat.Concat",
     "conv.Conv",
     "dropout.Dropout",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alexdsl.ir.backend import Backend
+from alexdsl.ir.clipping import CLIPPING
 from alexdsl.ir.graph import Graph, Op, Result
 from alexdsl.ir.protocol import Array, Registry
 from alexdsl.ir.semantics import Semantics, cut_type, tower_part
@@ -190,46 +191,85 @@ class Builder:
         return Chain(self.ops, self.leaves, weights, outputs, self.registry)
 
 
-def updates(velocity: str, *sizes: int) -> Builder:
-    """One update of parameters of so many elements."""
-    types = {f"{name}{i}": f32(size) for i, size in enumerate(sizes) for name in "wvg"}
-    results = " ".join(f"w{i}.new v{i}.new" for i in range(len(sizes)))
-    attrs = {"lr": 0.2, "momentum": 0.9, "decay": 0.01, "velocity": velocity}
-    return Builder(REGISTRY.extended(SOLVERS), **types, r=f32()).op("sgd", f"{' '.join(types)} r", results, attrs)
+SOLVING: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    **{
+        f"{kind} {velocity}": (kind, {"lr": 0.2, "momentum": 0.9, "decay": 0.01, "velocity": velocity})
+        for kind in ("sgd", "nesterov")
+        for velocity in ("inside", "outside")
+    },
+    **{
+        f"adam {by}": (
+            "adam",
+            {"lr": 0.02, "beta1": 0.9, "beta2": beta2, "epsilon": 1e-3, "decay": 0.01, "decay_by": by},
+        )
+        for by, beta2 in (("gradient", 0.999), ("weight", 0.0))
+    },
+}
+"""Solvers and their settings."""
+
+
+def updates(name: str, *sizes: int) -> Builder:
+    """One update of parameters of so many elements, by one of SOLVING."""
+    kind, attrs = SOLVING[name]
+    solver = next(solver for solver in SOLVERS if solver.name == kind)
+    kept = ("weight", *solver.states)
+    types = {f"{role}{i}": f32(size) for i, size in enumerate(sizes) for role in (*kept, "grad")}
+    scalars = {role: STEPS if role == "step" else f32() for role in solver.scalars}
+    results = " ".join(f"{role}{i}.new" for i in range(len(sizes)) for role in kept)
+    builder = Builder(REGISTRY.extended(SOLVERS), **types, **scalars)
+    return builder.op(kind, " ".join((*types, *scalars)), results, attrs)
+
+
+def clipping(*sizes: int, limit: float) -> Builder:
+    """Gradients of so many elements, clipped together."""
+    builder = Builder(REGISTRY.extended(CLIPPING), **{f"g{i}": f32(size) for i, size in enumerate(sizes)})
+    for i in range(len(sizes)):
+        builder.op("square_sum", f"g{i}", f"s{i}", {})
+    total = "s0"
+    if len(sizes) > 1:
+        total = "total"
+        builder.op("sum", " ".join(f"s{i}" for i in range(len(sizes))), total, {})
+    for i in range(len(sizes)):
+        builder.op("clip", f"g{i} {total}", f"c{i}", {"limit": limit})
+    return builder
 
 
 def one_by_one(chain: Chain) -> Chain:
     """The chain with its update in as many ops as it has parameters."""
     (update,) = chain.ops
-    *arrays, rate = update.operands
+    parameters, scalars = chain.registry.solvers[update.kind].split(update.operands)
+    kept = len(update.results) // len(parameters)
     ops = [
-        replace(update, operands=(*arrays[3 * i : 3 * i + 3], rate), results=update.results[2 * i : 2 * i + 2])
-        for i in range(len(arrays) // 3)
+        replace(update, operands=(*own, *scalars), results=update.results[kept * i : kept * (i + 1)])
+        for i, own in enumerate(parameters)
     ]
     return replace(chain, ops=ops, outputs=[r.name for r in update.results])
 
 
 def check_updates(target: Target, *sizes: int) -> None:
     """Parameters of these sizes, updated together, are the reference's, and the bits that each becomes alone."""
-    for velocity in ("inside", "outside"):
-        together = updates(velocity, *sizes).chain()
+    for name in SOLVING:
+        together = updates(name, *sizes).chain()
         given = values(together)
         together.check(target, given)
         alone = one_by_one(together)
         assert len(alone.ops) == len(sizes)
         found = together.run(target, given)
-        assert len(found) == 2 * len(sizes)
-        for name, array in alone.run(target, given).items():
-            np.testing.assert_array_equal(found[name], array, err_msg=name)
+        assert len(found) == len(together.ops[0].results)
+        for value, array in alone.run(target, given).items():
+            np.testing.assert_array_equal(found[value], array, err_msg=f"{name}: {value}")
 
 
 def values(chain: Chain, seed: int = 3) -> dict[str, Array]:
-    """Values for a chain's leaves: normal floats, places in a window of four, the step, or labels."""
+    """Values for a chain's leaves: normal floats (positive as squares), places in a window of four, the step, or
+    labels."""
     random = np.random.default_rng(seed)
     made: dict[str, Array] = {}
     for name, type in chain.leaves.items():
         if type.dtype == "f32":
             made[name] = random.normal(size=type.shape).astype(np.float32)
+            if name.startswith("square"):
+                made[name] = np.abs(made[name])
         elif type.dtype == "i64":
             made[name] = np.full(type.shape, STEP)
         else:

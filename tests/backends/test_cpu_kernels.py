@@ -32,6 +32,7 @@ from tests.backends.chains import (
     Target,
     check_layer,
     check_updates,
+    clipping,
     kinds,
     values,
 )
@@ -110,6 +111,24 @@ def test_a_new_kind_joins_a_convolution() -> None:
 def test_updates_of_several_parameters_are_those_of_each() -> None:
     check_updates(CPU, 12, 70_000, 7, 4096, 1000)
     check_updates(CPU, *[257] * AT_ONCE)
+
+
+@pytest.mark.parametrize("limit", [0.5, 1e3])
+def test_gradients_are_clipped_together(limit: float) -> None:
+    chain = clipping(12, 70_000, 7, limit=limit).chain("c0", "c1", "c2")
+    given = values(chain)
+    chain.check(CPU, given)
+    norm = float(np.sqrt(sum((array.astype(np.float64) ** 2).sum() for array in given.values())))
+    found = chain.run(CPU, given)
+    assert np.sqrt(sum((array.astype(np.float64) ** 2).sum() for array in found.values())) == pytest.approx(
+        min(norm, limit), rel=1e-6
+    )
+
+
+def test_a_norm_that_is_no_number_clips_to_none() -> None:
+    chain = clipping(5, 3, limit=1.0).chain("c0", "c1")
+    found = chain.run(CPU, {"g0": np.array([1, 2, np.nan, 4, 5], np.float32), "g1": np.ones(3, np.float32)})
+    assert all(np.isnan(array).all() for array in found.values())
 
 
 @pytest.mark.parametrize("shape", [(3, 4111), (2, 5, 3, 7)])

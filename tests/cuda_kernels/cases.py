@@ -12,7 +12,7 @@ import pytest
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import TensorType, f32
 from alexdsl.registry import registry
-from tests.backends.chains import CHAINS, DROPOUT, STEPS, Builder, Chain, layer_ops, updates, values
+from tests.backends.chains import CHAINS, DROPOUT, SOLVING, STEPS, Builder, Chain, clipping, layer_ops, updates, values
 from tests.layers.samples import SAMPLES, Sample
 
 REGISTRY = registry()
@@ -127,12 +127,11 @@ def _structure() -> dict[str, Chain]:
             found[f"{kind} of {count}"] = builder.chain()
     found["accumulate"] = build(t=rows, g=rows).op("accumulate", "t g", "y", {}).chain()
     found["constant"] = build(x=f32()).op("constant", "", "c", {"value": -1.5}).layer("add", "x c", "y").chain()
-    for velocity in ("inside", "outside"):
-        for size in (12, 7):
-            given = {"lr": 0.2, "momentum": 0.9, "decay": 0.01, "velocity": velocity}
-            builder = build(w=f32(size), v=f32(size), g=f32(size), r=f32()).op("sgd", "w v g r", "w2 v2", given)
-            found[f"sgd {velocity} {size}"] = builder.chain()
-        found[f"sgd {velocity} of several"] = updates(velocity, 12, 2500, 7).chain()
+    for solver in SOLVING:
+        found |= {f"{solver} {size}": updates(solver, size).chain() for size in (12, 7)}
+        found[f"{solver} of several"] = updates(solver, 12, 2500, 7).chain()
+    for size, limit in ((12, 0.5), (7, 100.0), (20_000, 0.5)):
+        found[f"clip {size} {limit}"] = clipping(size, limit=limit).chain()
     for shape in ((2, 40, 3, 3), (1, 3, 12, 13), (1, 33, 11, 12)):
         flat = f32(shape[0], shape[1] * shape[2] * shape[3])
         found[f"flatten {shape}"] = build(x=f32(*shape)).layer("flatten", "x", "y").chain()

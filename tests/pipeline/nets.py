@@ -149,7 +149,8 @@ solver sgd { lr = 0.1, epochs = 1 }
 """,
 }
 """Nets at the edges of what specs may say."""
-NETS = {"alexnet": ALEXNET, "resnet": RESNET, "lenet": LENET, "shared": SHARED, **AWKWARD}
+ADAM = ALEXNET.replace("sgd { lr = 0.1, momentum = 0.9,", "adam { lr = 0.1, clip = 0.5,")
+NETS = {"alexnet": ALEXNET, "adam": ADAM, "resnet": RESNET, "lenet": LENET, "shared": SHARED, **AWKWARD}
 
 
 def bound(text: str, name: str = "test.net", classes: int = 10) -> Graph:
@@ -176,7 +177,9 @@ def arrays(graph: Graph, seed: int = 0) -> Mapping[str, Array]:
             given["image"] = random.normal(size=shaped.type(op.name).shape)
         elif op.kind == "parameter":
             given[op.name] = random.normal(0, 0.4, shaped.type(op.name).shape)
-            given[f"{op.name}.velocity"] = random.normal(0, 0.1, shaped.type(op.name).shape)
+            for role in REGISTRY.solvers[graph.attrs["solver"]].states:
+                # What can be a square, too.
+                given[f"{op.name}.{role}"] = np.abs(random.normal(0, 0.1, shaped.type(op.name).shape))
         elif op.kind == "state":
             given[op.name] = random.uniform(0.5, 1.5, shaped.type(op.name).shape)
     return given

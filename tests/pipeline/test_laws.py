@@ -53,12 +53,13 @@ def test_passes_keep_outputs_gradients_and_updates(net: str, mode: str) -> None:
     if mode == "gradients":
         assert {f"{op.name}.grad" for op in trained} <= set(outputs)
     if mode == "train":
-        assert {f(op.name) for op in trained for f in (str, "{}.velocity".format)} <= set(updates)
+        kept = ("", *(f".{state}" for state in REGISTRY.solvers[graph.attrs["solver"]].states))
+        assert {f"{op.name}{role}" for op in trained for role in kept} <= set(updates)
         assert not any(np.array_equal(updates[op.name], given[op.name]) for op in trained)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("net", ["alexnet", "shared", "shared_bn_towers"])
+@pytest.mark.parametrize("net", ["alexnet", "adam", "shared", "shared_bn_towers"])
 def test_one_device_computes_the_same_bits_as_many(net: str, mode: str) -> None:
     graph = bound(NETS[net])
     given = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays(graph).items()}

@@ -92,6 +92,8 @@ def bind(
         attrs["slices"] = solver.slices
     if solver.precision != "fp32":
         attrs["precision"] = solver.precision
+    if solver.clip is not None:
+        attrs["clip"] = solver.clip
     graph = Graph(name, "parsed", tuple(net.ops), outputs, attrs)
     if diagnostics.errors:
         # What could be bound is looked at all the same, so that one reading shows all mistakes.

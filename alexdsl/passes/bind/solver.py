@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alexdsl.ir.graph import Attr, Attrs, Op
-from alexdsl.ir.parameters import REQUIRED, Choice, Factor, Optional, Parameter, Whole
+from alexdsl.ir.parameters import REQUIRED, Choice, Factor, Optional, Parameter, Real, Whole
 from alexdsl.ir.protocol import LayerKind, SolverKind
 from alexdsl.language import syntax as s
 from alexdsl.language.diagnostics import suggest
@@ -25,6 +25,7 @@ COMMON = (
     Parameter(
         "precision", Choice(("fp32", "bf16")), "fp32", "what products are computed in; sums and weights stay fp32"
     ),
+    Parameter("clip", Optional(Real(0)), None, "the most that the global norm of all gradients may be"),
 )
 
 
@@ -40,6 +41,7 @@ class SolverSettings:
     validate: int | None = None
     slices: int = 1
     precision: str = "fp32"
+    clip: float | None = None
     schedule: tuple[str, Attrs] = ("constant", {})
 
 
