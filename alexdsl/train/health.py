@@ -17,7 +17,7 @@ import numpy as np
 
 from alexdsl.ir.protocol import Array
 from alexdsl.program import Program
-from alexdsl.train.watch import Layer, Look, Watch
+from alexdsl.train.watch import SAMPLED, Layer, Look, Watch
 
 WATCHED = (1, 2, 5, 10, 20, 50)
 """The first steps that are looked into."""
@@ -71,7 +71,8 @@ class Health:
     _seen: set[int] = field(default_factory=set)
     _labels: int = 0
     _images: int = 0
-    _sums: tuple[Array, Array] = field(default_factory=lambda: (np.zeros(1), np.zeros(1)))
+    _sums: Array = field(default_factory=lambda: np.zeros((2, 1)))
+    """Of the images that were looked at, by channel: the sums of means and of mean squares."""
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Remember what the metrics of a run that is gone on with say."""
@@ -81,15 +82,23 @@ class Health:
                 self._losses.append(record["loss"])
             self.given |= {record["health"]} if "health" in record else set()
 
-    def labels(self, labels: Array) -> None:
-        """A batch's labels, which a step is to learn."""
+    def brought(self, step: int, images: Array, labels: Array) -> None:
+        """The batch [N, C, H, W] that a step is to learn, and its labels [N]."""
         if self._labels < IMAGES or len(self._seen) < 2:
             self._labels += len(labels)
             self._seen |= set(np.unique(labels).tolist())
+        if self._watched(step):
+            every = max(1, images.size // images.shape[1] // SAMPLED)
+            some = images.reshape(*images.shape[:2], -1)[:, :, ::every].astype(np.float64)
+            self._images += len(images)
+            self._sums = self._sums + len(images) * np.array([some.mean((0, 2)), (some**2).mean((0, 2))])
+
+    def _watched(self, step: int) -> bool:
+        return step in (*WATCHED, self.wanted) or step % RARELY == 0
 
     def watch(self, step: int) -> Watch | None:
         """What looks into a step, if it is to be looked into."""
-        return Watch(self.program, step) if step in (*WATCHED, self.wanted) or step % RARELY == 0 else None
+        return Watch(self.program, step) if self._watched(step) else None
 
     def after(self, step: int, loss: float, look: Look | None) -> list[Verdict]:
         """The verdicts that are new after a step."""
@@ -101,7 +110,7 @@ class Health:
         if loss > most / 2 and look is None and "exploding" not in self.given:
             self.wanted = step + 1
         if look is not None and look.layers:
-            found += [*self._weights(look), *self._inputs(look), *self._flat(look)]
+            found += [*self._weights(look), *self._inputs(), *self._flat(look)]
             if loss > most:
                 found.append(self._exploding(look, loss))
         new = [verdict for verdict in found if verdict.kind not in self.given]
@@ -165,15 +174,12 @@ class Health:
                     yield Verdict("slow", name, layer.place, seen, helps)
                     break
 
-    def _inputs(self, look: Look) -> Iterator[Verdict]:
+    def _inputs(self) -> Iterator[Verdict]:
         graph = self.program.spec.graph
         places = {op.attrs["field"]: op.location for op in graph if op.kind == "input"}
-        squares = look.deviations**2 + look.means**2
-        sums = [a + look.images * b for a, b in zip(self._sums, (look.means, squares), strict=True)]
-        self._sums, self._images = (sums[0], sums[1]), self._images + look.images
         if self._images >= IMAGES:
-            means = sums[0] / self._images
-            deviations = np.sqrt(np.maximum(sums[1] / self._images - means**2, 1e-12))
+            means, squares = self._sums / self._images
+            deviations = np.sqrt(np.maximum(squares - means**2, 1e-12))
             channel = int(np.argmax(np.abs(means / deviations)))
             if abs(means[channel]) > OFF_CENTRE * deviations[channel]:
                 seen = f"inputs are not centred: channel {channel} has a mean of {means[channel]:.3g}"

@@ -148,7 +148,7 @@ class Trainer:
 
     def _bring(self, step: int) -> None:
         batch = self.loader.batch(step)
-        self.health.labels(batch.labels)
+        self.health.brought(step + 1, batch.images, batch.labels)
         self.program.feed(batch.images, batch.labels)
         self.brought = step
 

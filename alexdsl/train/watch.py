@@ -46,15 +46,12 @@ class Layer:
 
 @dataclass
 class Look:
-    """A watched step: its layers by name in the order of the net; the first op that gave a number which is none (empty
-    while all are finite); and of its images the number, and mean and deviation of every channel."""
+    """A watched step: its layers by name in the order of the net, and the first op that gave a number which is none
+    (empty while all are finite)."""
 
     step: int
     layers: dict[str, Layer] = field(default_factory=dict)
     broken: str = ""
-    images: int = 0
-    means: Array = field(default_factory=lambda: np.zeros(1))
-    deviations: Array = field(default_factory=lambda: np.ones(1))
 
 
 class Watch:
@@ -82,12 +79,8 @@ class Watch:
             self._see(op, executable)
 
     def _see(self, op: Op, executable: Executable) -> None:
-        if op.kind == "input":
-            if op.attrs["field"] == "image":
-                self._see_images(executable.peek(op.name))
-            return
         kinds = op.kind.split("+")
-        self._backward = self._backward or op.kind == "constant" or kinds[-1].endswith("_grad")
+        self._backward = self._backward or kinds[-1].endswith("_grad")
         if not self.look.broken:
             self._check(op, executable)
         if not self._backward and op.layer:
@@ -141,18 +134,6 @@ class Watch:
             layer = self.look.layers[self._chain.get(chain, self._newest)]
             layer.units += len(largest)
             layer.dead += int((largest <= 0).sum())
-
-    def _see_images(self, images: Array) -> None:
-        step = max(1, images[0, 0].size * len(images) // SAMPLED)
-        some = images.reshape(*images.shape[:2], -1)[:, :, ::step].astype(np.float64)
-        look, before = self.look, self.look.images
-        look.images += len(images)
-        weight = len(images) / look.images
-        means, squares = some.mean((0, 2)), (some**2).mean((0, 2))
-        if before:
-            known = look.deviations**2 + look.means**2
-            means, squares = (1 - weight) * look.means + weight * means, (1 - weight) * known + weight * squares
-        look.means, look.deviations = means, np.sqrt(np.maximum(squares - means**2, 0))
 
 
 def _sampled(array: Array) -> Array:

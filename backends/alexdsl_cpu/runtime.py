@@ -101,8 +101,9 @@ class CpuExecutable:
         for step in self.steps:
             launches.setdefault(id(step.op), []).append(step)
         for op in self.program:
-            self._run(launches.get(id(op), ()))
-            seen(op)
+            if op.launches:
+                self._run(launches[id(op)])
+                seen(op)
 
     def peek(self, value: str) -> Array:
         return logical(self._views[value], self.program.type(value))
