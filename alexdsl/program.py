@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from alexdsl.spec import Spec, from_source
 from alexdsl.tuning import Tuned, Tuner
 
 Floats = NDArray[np.float32]
+Seen: TypeAlias = Callable[[Op, Executable], None]
+"""Hears of an op that is done, and where its results can be looked at."""
 
 DRAWN_AT_ONCE = 1 << 18
 """First weights that a thread draws in one go: 2 MiB of float64."""
@@ -202,11 +205,14 @@ class Program:
         known = np.full(len(images), -1, np.int32) if labels is None else np.asarray(labels, np.int32)
         self._write(mode, executable, {"image": images, "label": known})
 
-    def _start(self, mode: str, executable: Executable, rate: float) -> None:
+    def _start(self, mode: str, executable: Executable, rate: float, seen: Seen | None = None) -> None:
         """Run on the batch that was brought."""
         numbers: dict[str, Array] = {"step": np.asarray(self.steps, np.int64), "rate": np.asarray(rate, np.float32)}
         self._write(mode, executable, numbers)
-        executable.run()
+        if seen is None:
+            executable.run()
+        else:
+            executable.watched(lambda op: seen(op, executable))
 
     def _write(self, mode: str, executable: Executable, given: Mapping[str, Array]) -> None:
         for op in self._inputs(mode):
@@ -281,9 +287,10 @@ class Program:
         """Bring the batch of the next training step; devices that are fed from afar still work on the last one."""
         self._feed("train", self.use("train"), self._batch_of(images), labels)
 
-    def start(self, rate: float = 1.0) -> None:
-        """Begin a training step on the batch that was brought; ``metrics`` waits for it."""
-        self._start("train", self.use("train"), rate)
+    def start(self, rate: float = 1.0, seen: Seen | None = None) -> None:
+        """Begin a training step on the batch that was brought; ``metrics`` waits for it. With ``seen`` it is done op by
+        op, to the same bits, and ``seen`` hears of each."""
+        self._start("train", self.use("train"), rate, seen)
         self.steps += 1
 
     def metrics(self) -> dict[str, float]:

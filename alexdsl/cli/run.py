@@ -67,6 +67,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
         help="last checkpoints that stay, beside the best by validation (default: 2)",
     )
     command.add_argument(
+        "--strict-health", action="store_true", help="stop, with exit code 1 and saved, where the run's health is amiss"
+    )
+    command.add_argument(
         "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
     )
 
@@ -160,7 +163,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
             folder.describe(facts, spec.source.text, print_graph(program.graph("train")))
         if folder.path.parent == RUNS:
             folder.become_newest()
-        return _train(job, folder, program, patience, resolved, measured, show)
+        return _train(job, folder, program, patience, resolved, measured, show, args.strict_health)
 
 
 def _train(
@@ -171,6 +174,7 @@ def _train(
     resolved: Resolved,
     measured: Statistics,
     show: Show,
+    strict: bool,
 ) -> int:
     """Train from the folder's last checkpoint, or from the start where there is none."""
     from alexdsl.data.loader import Loader
@@ -207,6 +211,7 @@ def _train(
             job.keep,
             not imagined,
         )
+        trainer.strict = strict
         if imagined:
             name = "".join(sorted(imagined))
             show.note(f"{name} is slow: the last step is validated only where solver.validate or an epoch asks for it")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from alexdsl.cli.common import seconds_text
+
+if TYPE_CHECKING:
+    from alexdsl.train.health import Verdict
 
 PLAIN_SECONDS = 10.0
 """Between two lines where output is no terminal."""
@@ -77,6 +80,9 @@ class Show:
 
     def saved(self, path: Path) -> None:
         pass
+
+    def advised(self, step: int, verdict: Verdict) -> None:
+        self.note(f"health at step {step}: {verdict}")
 
     def close(self) -> None:
         """Take the live line away."""

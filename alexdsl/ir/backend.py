@@ -125,5 +125,13 @@ class Executable(Protocol):
     def timed(self) -> Sequence[tuple[Op, float]]:
         """A run in which every op is done before the next begins: the ops and what each took, in seconds."""
 
+    def watched(self, seen: Callable[[Op], None]) -> None:
+        """``run`` in which every op is done before the next begins: the same launches in the same order. ``seen`` hears
+        of each op that computes when it is done, and may then ``peek`` at what is alive, such as its results. Raises
+        Fault."""
+
+    def peek(self, value: str) -> Array:
+        """``read`` without the promise of a copy: a look at what the next op may overwrite, not to be written to."""
+
     def close(self) -> None:
         """Give threads and memory back."""

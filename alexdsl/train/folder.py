@@ -151,6 +151,18 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror}") from error
 
+    def records(self, step: int) -> list[dict[str, Any]]:
+        """The metrics up to a step; lines that cannot be read are left out."""
+        metrics, found = self.path / "metrics.jsonl", []
+        for line in metrics.read_text(errors="replace").splitlines() if metrics.exists() else []:
+            try:
+                record = json.loads(line)
+                if record["step"] <= step:
+                    found.append(record)
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
+
     def rewind(self, step: int, due: bool = False) -> None:
         """Drop metrics of steps after ``step``, its validation if that is still ``due``, and a line cut short."""
         metrics, kept = self.path / "metrics.jsonl", []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from alexdsl.train.about import describe, program_hash
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
+from alexdsl.train.health import Health, Verdict
 from alexdsl.train.interrupts import interruptible
 from alexdsl.train.keeping import KEPT, best_step, remove_others
 
@@ -36,6 +37,8 @@ class Listener(Protocol):
     def validated(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def saved(self, path: Path) -> None: ...
+
+    def advised(self, step: int, verdict: Verdict) -> None: ...
 
 
 @dataclass
@@ -62,6 +65,11 @@ class Trainer:
     """The step whose batch the program has."""
     amiss: DataError | None = None
     """Why the next step's batch cannot be had."""
+    strict: bool = False
+    """Whether a verdict on the run's health stops it."""
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.program)
 
     def resume(self, path: Path, state: State) -> None:
         """Go back to where a checkpoint was written. Raises CheckpointError."""
@@ -70,6 +78,7 @@ class Trainer:
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
         self.due = state.due
+        self.health.recall(self.folder.records(state.step))
         self._tidy()  # as the process may have been killed before it came to that
 
     @cached_property
@@ -107,21 +116,37 @@ class Trainer:
         if self.brought != program.steps:
             self._bring(program.steps)
         rate = self._rate()
-        program.start(rate)
+        watch = self.health.watch(program.steps + 1)
+        program.start(rate, watch.seen if watch else None)
+        look = watch.done() if watch else None
         self._bring_ahead()
         metrics = program.metrics()
+        verdicts = self.health.after(program.steps, metrics["loss"], look)
         if not np.isfinite(metrics["loss"]):
             raise RunError(
                 f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
-                "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older"
+                "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older. "
+                + self.health.broken()
             )
         self.folder.log({"step": program.steps, "rate": rate, **metrics})
         self.listener.stepped(program.steps, metrics, rate)
+        self._advise(verdicts)
         self.due = self._validates(program.steps)
         if self.due:
             self._validate()
         elif program.steps % self.save_every == 0:
             self.save()
+
+    def _advise(self, verdicts: Sequence[Verdict]) -> None:
+        """Tell what is the matter. Raises RunError where that is to stop the run, once what was learnt is saved."""
+        step = self.program.steps
+        for verdict in verdicts:
+            told = {"layer": verdict.layer, "place": verdict.place, "seen": verdict.seen, "helps": verdict.helps}
+            self.folder.log({"step": step, "health": verdict.kind, **told})
+            self.listener.advised(step, verdict)
+        if verdicts and self.strict:
+            self._save_last()
+            raise RunError(f"stopped and saved at step {step}, for the run's health (--strict-health): {verdicts[0]}")
 
     def _rate(self) -> float:
         """What the next step's learning rates are multiplied by."""
@@ -133,6 +158,7 @@ class Trainer:
 
     def _bring(self, step: int) -> None:
         batch = self.loader.batch(step)
+        self.health.brought(step + 1, batch.images, batch.labels)
         self.program.feed(batch.images, batch.labels)
         self.brought = step
 

@@ -102,6 +102,18 @@ class CpuExecutable:
                 found.append((op, perf_counter() - begun))
         return found
 
+    def watched(self, seen: Callable[[Op], None]) -> None:
+        launches: dict[int, list[Step]] = {}
+        for step in self.steps:
+            launches.setdefault(id(step.op), []).append(step)
+        for op in self.program:
+            if op.launches:
+                self._run(launches[id(op)])
+                seen(op)
+
+    def peek(self, value: str) -> Array:
+        return logical(self._views[value], self.program.type(value))
+
     def _run(self, steps: Sequence[Step]) -> None:
         workers = self._workers
         # Denormal numbers count as zero while kernels run, in the workers and here; the caller's own mode comes back.

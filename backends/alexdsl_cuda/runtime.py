@@ -107,6 +107,20 @@ class CudaExecutable:
             found[action.op.name] = action.op, before + seconds
         return list(found.values())
 
+    def watched(self, seen: Callable[[Op], None]) -> None:
+        last = {action.op.name: at for at, action in enumerate(self._actions) if isinstance(action, Run | Copy)}
+        for at, (action, (where, act)) in enumerate(zip(self._actions, self._steps, strict=True)):
+            try:
+                act()
+            except Exception as error:
+                raise Fault(f"{where}: {error}") from error
+            if isinstance(action, Run | Copy) and last[action.op.name] == at:
+                self._driver.synchronise(self._streams[action.stream])
+                seen(action.op)
+
+    def peek(self, value: str) -> Array:
+        return self.read(value)
+
     def read(self, value: str) -> Array:
         type = self.program.type(value)
         array = np.empty(physical(type), NUMPY[type.dtype])
