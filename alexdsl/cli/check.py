@@ -250,6 +250,10 @@ def _data_text(data: DataSettings) -> str:
     if data.crop_size is not None:
         parts.append(f"crop {_shape(data.crop_size)}")
     parts += [text for kind, text in ((RandomCrop, "random crop"), (Mirror, "mirror")) if data.has(kind)]
+    if data.random_scale is not None:
+        parts.append(f"scale {data.random_scale.low:g} to {data.random_scale.high:g}")
+    if data.colour_jitter is not None:
+        parts.append("colour jitter")
     if data.pca_noise is not None:
         parts.append(f"colour noise {data.pca_noise.stdev:g}")
     return ", ".join([*parts, f"batch {data.batch}"])

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from alexdsl.data.settings import (
     Augmentation,
+    ColourJitter,
     DataSettings,
     Env,
     Exact,
@@ -17,6 +18,7 @@ from alexdsl.data.settings import (
     Npz,
     PcaNoise,
     RandomCrop,
+    RandomScale,
     Resize,
     Sample,
     Shards,
@@ -43,10 +45,13 @@ USAGES = {
     "exact": "exact([height, width])",
     "random_crop": "random_crop",
     "mirror": "mirror",
+    "random_scale": "random_scale(0.7, 1)",
+    "colour_jitter": "colour_jitter(brightness = 0.2, contrast = 0.2, saturation = 0.2) or some of these",
     "pca_noise": "pca_noise(0.1) or pca_noise(0.1, by = eigenvalue)",
     "centre_crop": "centre_crop",
     "ten_crop": "ten_crop",
 }
+AUGMENTATIONS = ("random_crop", "random_scale", "mirror", "colour_jitter", "pca_noise")
 EXAMPLES = 'folder("path"), shards("path"), idx("images", "labels"), npz("file") or sample("fashion")'
 
 
@@ -244,12 +249,20 @@ def _augment(leaf: str, given: Given) -> tuple[Augmentation, ...]:
         return ()
     found: list[Augmentation] = []
     for item in given.value if isinstance(given.value, tuple) else (given.value,):
-        call = _call(leaf, Given(item, given.span), ("random_crop", "mirror", "pca_noise"), usage)
+        call = _call(leaf, Given(item, given.span), AUGMENTATIONS, usage)
         if call.tree.name == "pca_noise":
             call.names("by")
             stdev = next((_number("pca_noise", arg) for arg in call.positional(0, 1)), 0.1)
             by = call.word("by", "stdev", "eigenvalue")
             found.append(PcaNoise(stdev, "stdev" if by == "stdev" else "eigenvalue"))
+        elif call.tree.name == "random_scale":
+            call.names()
+            found.append(RandomScale(*(_number("random_scale", arg) for arg in call.positional(2))))
+        elif call.tree.name == "colour_jitter":
+            amounts = ("brightness", "contrast", "saturation")
+            call.names(*amounts)
+            call.positional(0)
+            found.append(ColourJitter(**{n: _number(n, call.tree.named[n]) for n in amounts if n in call.tree.named}))
         else:
             call.names()
             call.positional(0)

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexdsl.data.errors import DataError
-from alexdsl.data.resizing import image_shape, load
+from alexdsl.data.jitter import jittered
+from alexdsl.data.resizing import image_shape, load, scaled
 from alexdsl.data.settings import DataSettings, Mirror, RandomCrop
 from alexdsl.data.sources import Source
 from alexdsl.data.statistics import Statistics
-from alexdsl.ir.philox import Words, as_integers, as_normals, key, words
+from alexdsl.ir.philox import Words, as_integers, as_normals, as_uniforms, key, words
 
 Bytes = NDArray[np.uint8]
 Images = NDArray[np.float32]
@@ -37,12 +38,15 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one image is looked at: the crop's top left corner, whether mirrored, the colour shift of each channel."""
+    """How one image is looked at: the crop's top left corner, whether mirrored, the colour shift of each channel; its
+    height and width where it is then scaled, and factors of brightness, contrast and saturation."""
 
     top: int
     left: int
     mirrored: bool
     shift: NDArray[np.float32]
+    size: tuple[int, int] | None = None
+    factors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,17 @@ class _Drawn:
     corners: Words
     mirrored: NDArray[np.bool_]
     shifts: NDArray[np.float32]
+    scales: NDArray[np.float64] | None
+    factors: NDArray[np.float32] | None
 
 
 class Preparer:
     """Prepares images of the training and held-out sources; picklable, and the same in every process.
 
-    Order: resize, crop, subtract the mean (of the same place, for a mean image), mirror, add the colour noise, multiply
-    by ``scale``. Random numbers have the purposes ``data/crop`` (element 0: top, 1: left), ``data/mirror`` (element 0)
-    and ``data/pca`` (element i: component i), at (step, index in the global batch).
+    Order: resize, crop (and scale the crop), jitter, subtract the mean (of the same place, for a mean image), mirror,
+    add the colour noise, multiply by ``scale``. Random numbers have the purposes ``data/crop`` (element 0: top, 1:
+    left), ``data/mirror`` (element 0), ``data/pca`` (element i: component i), ``data/scale`` (element 0) and
+    ``data/jitter`` (brightness, contrast, saturation), at (step, index in the global batch).
     """
 
     def __init__(
@@ -67,7 +74,7 @@ class Preparer:
     ) -> None:
         self.train, self.val, self.settings = train, val, settings
         self.shape = image_shape(settings, train)
-        self._keys = {purpose: key(seed, f"data/{purpose}") for purpose in ("crop", "mirror", "pca")}
+        self._keys = {purpose: key(seed, f"data/{purpose}") for purpose in ("crop", "mirror", "pca", "scale", "jitter")}
         self._mean = statistics.mean.astype(np.float32)
         self._mean_image = self._mean if statistics.mean.shape[1:] != (1, 1) else None
         noise = settings.pca_noise
@@ -108,8 +115,10 @@ class Preparer:
     def look_at(self, image: Bytes, look: Look, out: Images) -> None:
         """One prepared view of a resized image [h, w, 1 or 3], into float32 [c, h, w]."""
         channels, height, width = self.shape
-        place = slice(look.top, look.top + height), slice(look.left, look.left + width)
-        pixels = image[place]
+        across = look.size or (height, width)
+        place = slice(look.top, look.top + across[0]), slice(look.left, look.left + across[1])
+        cropped = scaled(image[place], height, width)
+        pixels: Bytes | Images = cropped if look.factors is None else jittered(cropped, look.factors)
         flip = slice(None, None, -1 if look.mirrored else 1)
         if self._mean_image is not None:
             np.subtract(
@@ -134,13 +143,29 @@ class Preparer:
             # Sums spelled out: a matrix product may round differently for slices of different lengths.
             for component in range(self.settings.channels):
                 shifts += alphas[:, component, None] * self._deviations[:, component]
-        return _Drawn(corners, halves >= np.uint32(1 << 31), shifts.astype(np.float32))
+        scales = factors = None
+        scale, jitter = self.settings.random_scale, self.settings.colour_jitter
+        if scale is not None:
+            drawn = as_uniforms(words(self._keys["scale"], 1, indices=places, step=part.step)[:, 0])
+            scales = scale.low + (scale.high - scale.low) * drawn
+        if jitter is not None:
+            drawn = as_uniforms(words(self._keys["jitter"], 3, indices=places, step=part.step))
+            amounts = np.array([jitter.brightness, jitter.contrast, jitter.saturation])
+            factors = (1 + amounts * (2 * drawn - 1)).astype(np.float32)
+        return _Drawn(corners, halves >= np.uint32(1 << 31), shifts.astype(np.float32), scales, factors)
 
     def _drawn_look(self, image: Bytes, drawn: _Drawn, row: int) -> Look:
-        room = np.array([image.shape[0] - self.shape[1], image.shape[1] - self.shape[2]])
+        _, height, width = self.shape
+        size = None
+        if drawn.scales is not None:
+            factor = min(float(drawn.scales[row]), image.shape[0] / height, image.shape[1] / width)
+            size = max(1, round(height * factor)), max(1, round(width * factor))
+            height, width = size
+        room = np.array([image.shape[0] - height, image.shape[1] - width])
         top, left = as_integers(drawn.corners[row], room + 1) if self.settings.has(RandomCrop) else room // 2
         mirrored = self.settings.has(Mirror) and bool(drawn.mirrored[row])
-        return Look(int(top), int(left), mirrored, drawn.shifts[row])
+        factors = None if drawn.factors is None else drawn.factors[row]
+        return Look(int(top), int(left), mirrored, drawn.shifts[row], size, factors)
 
     def _fixed_look(self, image: Bytes, view: int) -> Look:
         channels, height, width = self.shape

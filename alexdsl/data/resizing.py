@@ -45,8 +45,8 @@ def resized(image: Bytes, resize: Resize) -> Bytes:
         return image
     height, width = image.shape[:2]
     if isinstance(resize, Exact):
-        return _scaled(image, resize.height, resize.width)
-    image = _scaled(image, *shorter_side(height, width, resize.pixels))
+        return scaled(image, resize.height, resize.width)
+    image = scaled(image, *shorter_side(height, width, resize.pixels))
     return central(image, resize.pixels, resize.pixels) if resize.square else image
 
 
@@ -62,7 +62,8 @@ def central(image: Bytes, height: int, width: int) -> Bytes:
     return image[top : top + height, left : left + width]
 
 
-def _scaled(image: Bytes, height: int, width: int) -> Bytes:
+def scaled(image: Bytes, height: int, width: int) -> Bytes:
+    """The image at this size, bilinear; itself where it has it."""
     if image.shape[:2] == (height, width):
         return image
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -111,7 +111,26 @@ class PcaNoise:
     by: Literal["stdev", "eigenvalue"] = "stdev"
 
 
-Augmentation: TypeAlias = RandomCrop | Mirror | PcaNoise
+@dataclass(frozen=True, slots=True)
+class RandomScale:
+    """``random_scale(0.7, 1)``: the part of an image that becomes the crop has ``crop`` times such a number of pixels,
+    drawn anew each step, every number equally likely; limited to what the image has."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ColourJitter:
+    """``colour_jitter(brightness = 0.2)``: factors drawn evenly from 1 - amount to 1 + amount, in this order."""
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+
+
+Augmentation: TypeAlias = RandomCrop | RandomScale | Mirror | ColourJitter | PcaNoise
+AUGMENTATIONS = (RandomCrop, RandomScale, Mirror, ColourJitter, PcaNoise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,16 @@ class DataSettings:
         """The colour noise asked for, if any."""
         return next((a for a in self.augment if isinstance(a, PcaNoise)), None)
 
+    @property
+    def random_scale(self) -> RandomScale | None:
+        """The scales asked for, if any."""
+        return next((a for a in self.augment if isinstance(a, RandomScale)), None)
+
+    @property
+    def colour_jitter(self) -> ColourJitter | None:
+        """The colour jitter asked for, if any."""
+        return next((a for a in self.augment if isinstance(a, ColourJitter)), None)
+
     def has(self, kind: type[RandomCrop] | type[Mirror]) -> bool:
         """Whether this augmentation is asked for."""
         return any(isinstance(a, kind) for a in self.augment)
@@ -172,14 +201,30 @@ class DataSettings:
             yield "val", "split takes a fraction between 0 and 1, such as 5%"
         if self.pca_noise is not None and self.pca_noise.stdev < 0:
             yield "augment", "pca_noise takes a standard deviation, which is not negative"
-        for kind in (RandomCrop, Mirror, PcaNoise):
+        for kind in AUGMENTATIONS:
             if sum(isinstance(a, kind) for a in self.augment) > 1:
                 yield "augment", "augment names the same augmentation twice"
+        yield from self._jitter_problems()
         if self.has(RandomCrop) and self.crop is None:
             yield "augment", "random_crop needs the size of the crop: crop = 227"
         if self.test == "ten_crop" and self.crop is None:
             yield "test", "ten_crop needs the size of the crop: crop = 227"
         yield from self._crop_problems()
+
+    def _jitter_problems(self) -> Iterator[tuple[str, str]]:
+        scale, jitter = self.random_scale, self.colour_jitter
+        if scale is not None:
+            if not 0 < scale.low <= scale.high:
+                yield "augment", "random_scale takes the least and the largest factor, such as random_scale(0.7, 1)"
+            if self.crop is None:
+                yield "augment", "random_scale needs the size of the crop: crop = 227"
+            if self.mean == "image":
+                yield "augment", "random_scale moves pixels, so it needs mean = channel, none or a number, not image"
+        amounts = () if jitter is None else (jitter.brightness, jitter.contrast, jitter.saturation)
+        if any(not 0 <= amount <= 1 for amount in amounts):
+            yield "augment", "colour_jitter takes amounts from 0 to 1"
+        if jitter is not None and self.mean == "image":
+            yield "augment", "colour_jitter changes the image's own values: it needs mean = channel, none or a number"
 
     def _crop_problems(self) -> Iterator[tuple[str, str]]:
         sides = _sides(self.resize)

@@ -14,7 +14,17 @@ from alexdsl.data.errors import DataError
 from alexdsl.data.folder import open_folder
 from alexdsl.data.prepare import Preparer, Slice
 from alexdsl.data.resizing import resized, shorter_side
-from alexdsl.data.settings import DataSettings, Exact, Mirror, PcaNoise, RandomCrop, Sample, ShorterSide
+from alexdsl.data.settings import (
+    ColourJitter,
+    DataSettings,
+    Exact,
+    Mirror,
+    PcaNoise,
+    RandomCrop,
+    RandomScale,
+    Sample,
+    ShorterSide,
+)
 from alexdsl.data.sources import ArraySource, array_source
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.philox import as_normals, key, words
@@ -220,8 +230,71 @@ class TestNoise:
         assert abs(shift.std() - 2) < 0.1
 
 
+class TestRandomScale:
+    def test_what_becomes_the_crop_has_so_many_pixels(self) -> None:
+        # A ramp: how much of it a crop spans is the scale that was drawn.
+        ramp = np.broadcast_to(np.arange(240), (1000, 120, 240))
+        settings = replace(PLAIN, crop=(60, 60), augment=(RandomCrop(), RandomScale(0.5, 1.5)))
+        got = prepared(ramp, settings)[:, 0]
+        spans = (got[:, 30, 50] - got[:, 30, 10]) / 40
+        assert spans.min() < 0.55
+        assert spans.max() > 1.45
+        np.testing.assert_allclose(np.quantile(spans, [0.25, 0.5, 0.75]), [0.75, 1, 1.25], atol=0.06)
+        assert got.min() <= 5
+        assert got.max() >= 234
+
+    def test_no_more_than_the_image_has(self) -> None:
+        ramp = np.broadcast_to(np.arange(64), (20, 40, 64))
+        got = prepared(ramp, replace(PLAIN, crop=(20, 32), augment=(RandomScale(9, 9),)))[:, 0]
+        np.testing.assert_allclose(got[:, 10], np.broadcast_to(np.arange(32) * 2 + 0.5, (20, 32)), atol=1)
+
+    def test_validation_is_not_scaled(self) -> None:
+        images = RNG.integers(0, 256, (2, 9, 9, 3))
+        settings = replace(PLAIN, crop=(5, 5), augment=(RandomScale(0.2, 0.4), ColourJitter(1, 1, 1)))
+        got = prepared(images, settings, phase="val")
+        np.testing.assert_array_equal(got, images[:, 2:7, 2:7].transpose(0, 3, 1, 2))
+
+
+class TestColourJitter:
+    IMAGES = np.broadcast_to(RNG.integers(90, 150, (5, 4, 3)), (400, 5, 4, 3))
+    FLAT = np.broadcast_to(np.array([100, 120, 140]), (400, 5, 4, 3))
+
+    def test_brightness_multiplies(self) -> None:
+        got = prepared(self.IMAGES, replace(PLAIN, augment=(ColourJitter(brightness=0.3),)))
+        factors = got / self.IMAGES.transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1, :1, :1], got.shape), atol=1e-4)
+        assert 0.7 < factors.min() < 0.71
+        assert 1.29 < factors.max() < 1.3
+
+    def test_contrast_keeps_the_mean_gray(self) -> None:
+        got = prepared(self.IMAGES, replace(PLAIN, augment=(ColourJitter(contrast=0.5),)))
+        gray = np.einsum("nchw,c->nhw", got, [0.299, 0.587, 0.114])
+        np.testing.assert_allclose(gray.mean((1, 2)), gray.mean(), atol=0.01)
+        spread = gray.std((1, 2)) / (self.IMAGES[0] @ [0.299, 0.587, 0.114]).std()
+        assert 0.5 < spread.min() < 0.52
+        assert 1.48 < spread.max() < 1.5
+
+    def test_saturation_keeps_every_gray(self) -> None:
+        got = prepared(self.FLAT, replace(PLAIN, augment=(ColourJitter(saturation=1),)))
+        gray = np.einsum("nchw,c->nhw", got, [0.299, 0.587, 0.114])
+        np.testing.assert_allclose(gray, gray[0, 0, 0], atol=0.01)
+        spans = (got.max(1) - got.min(1))[:, 0, 0]
+        assert spans.min() < 2
+        assert spans.max() > 78
+
+    def test_values_stay_in_bounds_and_gray_stays_gray(self) -> None:
+        got = prepared(RNG.integers(0, 256, (200, 5, 4)), replace(PLAIN, augment=(ColourJitter(1, 1, 1),)))
+        assert got.min() >= 0
+        assert got.max() <= 255
+        np.testing.assert_array_equal(got[:, 0], got[:, 2])
+
+
 class TestNumbers:
-    SETTINGS = replace(PLAIN, crop=(4, 3), augment=(RandomCrop(), Mirror(), PcaNoise(0.1)))
+    SETTINGS = replace(
+        PLAIN,
+        crop=(4, 3),
+        augment=(RandomCrop(), RandomScale(0.6, 1.2), Mirror(), ColourJitter(0.2, 0.2, 0.2), PcaNoise(0.1)),
+    )
 
     def test_depend_on_place_and_step_and_seed_only(self) -> None:
         images = np.broadcast_to(NUMBERED, (12, 6, 5))

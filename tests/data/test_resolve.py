@@ -14,6 +14,7 @@ from alexdsl.data.errors import DataError
 from alexdsl.data.resizing import image_shape
 from alexdsl.data.resolve import class_names, resolve
 from alexdsl.data.settings import (
+    ColourJitter,
     DataSettings,
     Env,
     Exact,
@@ -23,6 +24,7 @@ from alexdsl.data.settings import (
     Npz,
     PcaNoise,
     RandomCrop,
+    RandomScale,
     Sample,
     ShorterSide,
     Split,
@@ -177,6 +179,12 @@ def test_declared_classes() -> None:
         ({"val": Split(5)}, "val"),
         ({"augment": (PcaNoise(-1),)}, "augment"),
         ({"augment": (Mirror(), Mirror())}, "augment"),
+        ({"augment": (RandomScale(0, 1),)}, "augment"),
+        ({"augment": (RandomScale(2, 1),)}, "augment"),
+        ({"augment": (RandomScale(0.5, 1),), "mean": "image"}, "augment"),
+        ({"augment": (RandomScale(0.5, 1),), "crop": None}, "augment"),
+        ({"augment": (ColourJitter(contrast=1.5),)}, "augment"),
+        ({"augment": (ColourJitter(0.5),), "mean": "image"}, "augment"),
     ],
 )
 def test_problems_name_their_leaf(change: dict[str, object], leaf: str) -> None:

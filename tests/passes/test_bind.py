@@ -11,6 +11,7 @@ import pytest
 
 from alexdsl.data.block import ask_classes, data_problems, data_settings
 from alexdsl.data.settings import (
+    ColourJitter,
     DataSettings,
     Env,
     Exact,
@@ -19,7 +20,9 @@ from alexdsl.data.settings import (
     Mirror,
     PcaNoise,
     RandomCrop,
+    RandomScale,
     Sample,
+    Shards,
     ShorterSide,
     Split,
 )
@@ -369,6 +372,12 @@ def test_data_settings() -> None:
     assert data('source = folder("x")\nresize = shorter_side(8, square = false)\naugment = mirror') == (
         DataSettings(Folder("x"), None, ShorterSide(8, square=False), augment=(Mirror(),))
     )
+    assert data(
+        'source = shards(env("SET"), else = folder("x"))\nval = shards("y")\ncrop = 8\n'
+        "augment = [random_scale(0.5, 1), colour_jitter(contrast = 0.2, brightness = 0.1)]"
+    ) == DataSettings(
+        Shards(Env("SET"), Folder("x")), Shards("y"), crop=8, augment=(RandomScale(0.5, 1), ColourJitter(0.1, 0.2)),
+    )  # fmt: skip
     assert data("source = sample\nresize = none\ncrop = none\naugment = none") == DataSettings(Sample())
 
 

@@ -10,6 +10,7 @@ COMMANDS = {
     "verify": "corrupt, changed, duplicate and misnamed images, by name",
     "stats": "what a set is like: images a class, sizes, colours",
     "show": "a picture of what training sees: augmented, with labels",
+    "get": "a published set, fetched and checked: fashion-mnist, cifar-10, imagenette",
 }
 
 

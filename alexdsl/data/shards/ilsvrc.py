@@ -10,20 +10,19 @@ from __future__ import annotations
 import os
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
+from alexdsl.data.archives import open_plain, read_members
 from alexdsl.data.errors import DataError
 from alexdsl.data.shards.listing import EXTENSIONS, Listing
 
-KIT_FILE = 1 << 24
-"""The largest file of the development kit that is read: 16 MB; the real ones are far below 1 MB."""
-_KIT_MEMBERS = 10_000
-_TRUTH, _META = "validation_ground_truth.txt", "meta.mat"
+KIT_FILE, KIT = 1 << 24, 1 << 26
+"""Bytes of a file of the development kit, and of all of it unpacked; the real ones are far below that."""
+_TRUTH, _META = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Archives:
 
 
 @dataclass(frozen=True)
-class Kit:
+class DevelopmentKit:
     """The development kit: synset and words of every ILSVRC2012_ID, and the IDs of the validation images in order."""
 
     synsets: dict[int, str]
@@ -60,14 +59,14 @@ def list_train(archive: Path) -> Listing:
     listing = Listing()
     place = listing.place(str(archive))
     try:
-        with tarfile.open(archive, "r:") as outer:
+        with archive.open("rb") as raw, open_plain(raw) as outer:
             for synset in _files(outer):
                 name = os.path.basename(synset.name)
                 if not name.endswith(".tar"):
                     listing.ignored["outside of a synset's archive"] += 1
                     continue
                 label = name.removesuffix(".tar")
-                with _part(outer, synset) as file, tarfile.open(fileobj=file, mode="r:") as inner:
+                with _part(outer, synset) as file, open_plain(file) as inner:
                     for image in _files(inner):
                         _add(listing, place, image, label, synset.offset_data)
     except (tarfile.TarError, OSError, ValueError) as error:
@@ -78,10 +77,10 @@ def list_train(archive: Path) -> Listing:
     return listing
 
 
-def list_val(archive: Path, kit: Kit, known: Sequence[str] | None = None) -> Listing:
+def list_val(archive: Path, kit: DevelopmentKit, known: Sequence[str] | None = None) -> Listing:
     """The images of the validation archive in the order of their names. Raises DataError."""
     try:
-        with tarfile.open(archive, "r:") as file:
+        with archive.open("rb") as raw, open_plain(raw) as file:
             images = sorted(
                 (os.path.basename(image.name), image.offset_data, image.size)
                 for image in _files(file)
@@ -101,27 +100,14 @@ def list_val(archive: Path, kit: Kit, known: Sequence[str] | None = None) -> Lis
     return listing
 
 
-def read_kit(archive: Path) -> Kit:
+def read_kit(archive: Path) -> DevelopmentKit:
     """The development kit of ILSVRC2012, read without unpacking it. Raises DataError."""
-    texts: dict[str, bytes] = {}
-    try:
-        with tarfile.open(archive, "r|*") as kit:
-            for count, member in enumerate(kit):
-                wanted = next((end for end in (_TRUTH, _META) if member.name.endswith(end) and member.isreg()), None)
-                if member.size > KIT_FILE or count > _KIT_MEMBERS:
-                    raise DataError(f"{archive}: {member.name} has {member.size:,} bytes; this is no development kit")
-                if wanted is not None and (file := kit.extractfile(member)) is not None:
-                    texts[wanted] = file.read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{archive} cannot be read as the development kit: {error}") from None
-    for name in (_TRUTH, _META):
-        if name not in texts:
-            raise DataError(f"{archive} has no {name}; ILSVRC2012_devkit_t12.tar.gz has")
+    texts = read_members(archive, {_TRUTH: KIT_FILE, _META: KIT_FILE}, KIT)
     try:
         truth = [int(line) for line in texts[_TRUTH].split()]
     except ValueError:
         raise DataError(f"{archive}: {_TRUTH} holds something else than a number a line") from None
-    return Kit(*_synsets(texts[_META], archive), truth)
+    return DevelopmentKit(*_synsets(texts[_META], archive), truth)
 
 
 def _synsets(raw: bytes, archive: Path) -> tuple[dict[int, str], dict[str, str]]:
