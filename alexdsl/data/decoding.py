@@ -25,6 +25,7 @@ _EXIF, _HEAD = b"Exif\0\0", 1 << 17
 # Pillow warns of damaged EXIF data, which does not touch the picture. Warnings are filtered for the whole process at
 # once, so one thread at a time.
 _quiet = threading.Lock()
+_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112  # EXIF's tag; its values say how to turn the stored picture
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,11 +114,18 @@ def _bytes(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":  # 16 bits of gray: Pillow's own conversion would clip at 255
         wide = np.asarray(image).clip(0, 65535).astype(np.uint16)
         return np.right_shift(wide, 8).astype(np.uint8)[:, :, None]
-    if image.mode in ("1", "L", "LA"):
-        return np.asarray(image.convert("L"))[:, :, None]
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+    gray = image.mode in ("1", "L", "LA")
+    if image.mode in _ALPHA or "transparency" in image.info:
+        image = _on_white(image.convert("RGBA"))
+    return np.asarray(image.convert("L"))[:, :, None] if gray else np.asarray(image.convert("RGB"))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """An RGBA picture as every viewer shows it. What lies under transparent pixels is often black, so that drawings in
+    black would vanish without it."""
+    ground = Image.new("RGB", image.size, (255, 255, 255))
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
 
 
 def _reason(error: Exception) -> str:

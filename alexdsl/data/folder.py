@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexdsl.data.errors import DataError
+from alexdsl.data.shards.index import DESCRIPTION
 from alexdsl.data.sources import Image, Labels
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -102,6 +103,8 @@ def class_folders(root: Path) -> list[str]:
     if not found:
         raise DataError(f"the folder {root} is empty; it should hold one sub-folder of JPEG or PNG files per class")
     folders = sorted(name for name, is_folder in found if is_folder)
+    if (root / DESCRIPTION).exists() or (root / TRAIN / DESCRIPTION).exists():
+        raise DataError(f'{root} holds a prepared set: source = shards("{root}") reads it')
     if not folders:
         raise DataError(f"{root} has {len(found):,} files but no sub-folders; it should hold one sub-folder per class")
     return folders

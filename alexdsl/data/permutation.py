@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from alexdsl.ir.philox import as_integers, key, philox
 
 ROUNDS = 8
+BLOCK = 1 << 18
+"""Positions computed at once: their random words take some tens of megabytes."""
 
 
 def permutation(
@@ -29,6 +31,13 @@ def permutation(
     b = -(-n // a)
     words = key(seed, purpose)
     result = asked.reshape(-1).copy()
+    for start in range(0, result.size, BLOCK):
+        _permute(result[start : start + BLOCK], n, a, b, epoch, words)
+    return result.reshape(asked.shape)
+
+
+def _permute(result: NDArray[np.int64], n: int, a: int, b: int, epoch: int, words: tuple[int, int]) -> None:
+    """Put what stands at some positions into their place."""
     todo = np.arange(result.size)
     while todo.size:
         left, right = np.divmod(result[todo], b)
@@ -39,7 +48,6 @@ def permutation(
                 left = (left + _function(right, turn, epoch, words, a)) % a
         result[todo] = left * b + right
         todo = todo[result[todo] >= n]
-    return result.reshape(asked.shape)
 
 
 def _function(half: NDArray[np.int64], turn: int, epoch: int, words: tuple[int, int], bound: int) -> NDArray[np.int64]:

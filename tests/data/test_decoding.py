@@ -13,6 +13,13 @@ from alexdsl.data.errors import DataError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 GRAY = RGB[:, :, 0]
+ALPHA = RGB[:, :, 1].copy()
+ALPHA[0, :3] = 0, 255, 128
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    share = ALPHA[:, :, None] / 255
+    return np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8)
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:
@@ -28,13 +35,26 @@ def test_rgb_and_gray_png(tmp_path: Path) -> None:
 def test_one_bit_and_gray_with_alpha(tmp_path: Path) -> None:
     one = decode(saved(Image.fromarray(GRAY > 99), tmp_path / "1.png"))
     np.testing.assert_array_equal(one, np.where(GRAY > 99, 255, 0)[:, :, None])
-    both = Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(GRAY)])
-    np.testing.assert_array_equal(decode(saved(both, tmp_path / "la.png")), GRAY[:, :, None])
+    both = Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(ALPHA)])
+    np.testing.assert_array_equal(decode(saved(both, tmp_path / "la.png")), on_white(GRAY[:, :, None]))
 
 
-def test_alpha_is_dropped(tmp_path: Path) -> None:
-    image = Image.fromarray(np.dstack([RGB, GRAY]))
-    np.testing.assert_array_equal(decode(saved(image, tmp_path / "a.png")), RGB)
+def test_transparent_pictures_lie_on_white(tmp_path: Path) -> None:
+    image = Image.fromarray(np.dstack([RGB, ALPHA]))
+    np.testing.assert_array_equal(decode(saved(image, tmp_path / "a.png")), on_white(RGB))
+    drawing = Image.new("RGBA", (9, 6))  # black on nothing, as icons are
+    drawing.putpixel((2, 3), (0, 0, 0, 255))
+    seen = decode(saved(drawing, tmp_path / "drawing.png"))
+    assert seen[3, 2].tolist() == [0, 0, 0]
+    assert seen.sum() == 255 * (seen.size - 3)
+
+
+def test_one_colour_that_is_transparent(tmp_path: Path) -> None:
+    key = tuple(int(value) for value in RGB[2, 3])
+    seen = decode(saved(Image.fromarray(RGB), tmp_path / "a.png", transparency=key))
+    np.testing.assert_array_equal(seen, np.where((key == RGB).all(2, keepdims=True), 255, RGB))
+    one = decode(saved(Image.fromarray(GRAY), tmp_path / "g.png", transparency=int(GRAY[2, 3])))
+    np.testing.assert_array_equal(one[:, :, 0], np.where(GRAY[2, 3] == GRAY, 255, GRAY))
 
 
 @pytest.mark.parametrize("transparency", [None, 3, b"\x00\x80\xff"])
@@ -43,7 +63,13 @@ def test_palette(tmp_path: Path, transparency: object) -> None:
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
     options = {} if transparency is None else {"transparency": transparency}
     palette = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]])
-    np.testing.assert_array_equal(decode(saved(image, tmp_path / "p.png", **options)), palette[GRAY % 4])
+    alpha = np.full(4, 255)
+    if isinstance(transparency, bytes):
+        alpha[: len(transparency)] = list(transparency)
+    elif transparency is not None:
+        alpha[transparency] = 0
+    expected = np.rint(palette * (alpha[:, None] / 255) + 255 - alpha[:, None])
+    np.testing.assert_array_equal(decode(saved(image, tmp_path / "p.png", **options)), expected[GRAY % 4])
 
 
 def test_sixteen_bits(tmp_path: Path) -> None:

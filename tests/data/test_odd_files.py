@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -89,6 +90,25 @@ def test_a_file_larger_than_any_photograph_is_not_read(tmp_path: Path, monkeypat
     with pytest.raises(ImageError, match=r"sparse\.jpg is a file of 1,099,511,627,776 bytes") as caught:
         list_folder(tmp_path)[0].read()
     assert caught.value.fault == "too large"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a" / "folder.jpg").mkdir(parents=True)
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    (tmp_path / "a" / "circle.jpg").symlink_to("circle.jpg")
+    (tmp_path / "a" / "gone.jpg").symlink_to("nowhere.jpg")
+    listing = list_folder(tmp_path)
+    messages = []
+    for i in range(len(listing)):
+        with pytest.raises(ImageError) as caught:
+            listing[i].read()
+        assert caught.value.fault == "unreadable"
+        messages.append(str(caught.value))
+    assert messages == [
+        "a/circle.jpg cannot be read: Too many levels of symbolic links",
+        "a/gone.jpg cannot be read: No such file or directory",
+        "a/pipe.jpg is not a plain file",
+    ]
 
 
 def test_a_jpeg_of_the_right_size_is_kept_as_it_is(tmp_path: Path) -> None:

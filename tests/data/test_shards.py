@@ -9,14 +9,16 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alexdsl.data.errors import DataError
+from alexdsl.data.errors import DataError, WorkerError
 from alexdsl.data.loader import Loader
 from alexdsl.data.resolve import class_names, resolve
 from alexdsl.data.settings import DataSettings, Env, Folder, Mirror, PcaNoise, RandomCrop, Sample, Shards, ShorterSide
@@ -27,7 +29,7 @@ from alexdsl.data.shards.listing import list_folder
 from alexdsl.data.shards.preparation import Preparation, prepare
 from alexdsl.data.shards.source import ShardSource
 from alexdsl.data.statistics import statistics
-from tests.data.corpus import encoded, picture
+from tests.data.corpus import encoded, picture, png
 
 COUNT = 23
 HOW = Preparation(Options(32), per_shard=5, processes=2)
@@ -148,6 +150,29 @@ class TestRestart:
         (tmp_path / "mine.txt").write_text("")
         with pytest.raises(DataError, match="holds other things already"):
             prepare(list_folder(photos), tmp_path, HOW)
+
+    def test_a_process_that_dies_is_told_with_its_image(self, photos: Path, tmp_path: Path) -> None:
+        source = tmp_path / "src"
+        (source / "a").mkdir(parents=True)
+        (source / "a" / "1.jpg").symlink_to(photos / "a" / "03.jpg")
+        rows = zlib.compress(bytes(13_001 * 13_000), 1)  # decoding takes long enough to be killed in
+        (source / "a" / "slow.png").write_bytes(png(13_000, 13_000, 8, 0, rows))
+
+        def kill_one(done: int, total: int) -> None:
+            deadline = time.monotonic() + 60
+            at = tmp_path / "dst" / "parts" / ".000000.at.tmp"
+
+            def wait_and_kill() -> None:
+                while not (at.exists() and b"slow" in at.read_bytes()) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                for pid in children(os.getpid()):
+                    if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(pid, signal.SIGKILL)
+
+            threading.Thread(target=wait_and_kill).start()
+
+        with pytest.raises(WorkerError, match=r"died, perhaps for want of memory.* Processes were at a/slow\.png$"):
+            prepare(list_folder(source), tmp_path / "dst", HOW, kill_one)
 
     def test_two_at_once(self, photos: Path, tmp_path: Path) -> None:
         import fcntl
@@ -291,6 +316,12 @@ class TestSettings:
         (tmp_path / "dataset.json").write_text(json.dumps(description))
         with pytest.raises(DataError, match="cannot be read: No such file"):
             ShardSource(tmp_path).read(0)
+
+    def test_a_prepared_set_taken_for_a_folder(self, prepared: Path, tmp_path: Path) -> None:
+        (tmp_path / "train").symlink_to(prepared)
+        for path in (prepared, tmp_path):
+            with pytest.raises(DataError, match=r'holds a prepared set: source = shards\(".*"\) reads it'):
+                resolve(DataSettings(Folder(str(path))))
 
     def test_no_set(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"holds no prepared set: there is no dataset\.json"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,8 +36,12 @@ class Listed:
     def read(self) -> bytes:
         """The bytes. Raises ImageError."""
         try:
-            with open(self.path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size if self.size is None else self.size
+            # Not to wait for a writer where a pipe has the name of an image.
+            with open(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise ImageError(f"{self.shown} is not a plain file", "unreadable")
+                size = status.st_size if self.size is None else self.size
                 if size > MOST_BYTES:
                     raise ImageError(f"{self.shown} is a file of {size:,} bytes", "too large")
                 file.seek(self.start)
@@ -181,7 +186,7 @@ def _walk(root: Path) -> Iterator[tuple[str, list[bytes], bool]]:
             with os.scandir(os.fsencode(path)) as entries:
                 for entry in entries:
                     if not entry.name.startswith(b"."):
-                        (folders if entry.is_dir() else files).append(entry.name)
+                        (folders if _is_folder(entry) else files).append(entry.name)
         except FileNotFoundError:
             raise DataError(f"there is no folder {path}") from None
         except OSError as error:
@@ -189,6 +194,13 @@ def _walk(root: Path) -> Iterator[tuple[str, list[bytes], bool]]:
         yield folder, sorted(files), not folders
         prefix = f"{folder}/" if folder else ""
         todo += [(prefix + os.fsdecode(name), (*above, own)) for name in sorted(folders, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _ending(name: bytes) -> str:

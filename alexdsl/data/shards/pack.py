@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
@@ -62,6 +63,11 @@ def part_path(folder: Path, number: int) -> Path:
     return folder / "parts" / f"{number:06d}.json"
 
 
+def place_path(folder: Path, number: int) -> Path:
+    """Where the process that makes a shard says which image it is at, for the case that the image ends it."""
+    return folder / "parts" / f".{number:06d}.at.tmp"
+
+
 def read_part(folder: Path, number: int) -> Part | None:
     """A finished shard's record; none where the shard is not there or not finished."""
     try:
@@ -78,9 +84,10 @@ def write_shard(task: Task) -> int:
     notes: Counter[str] = Counter()
     kept = pixels = 0
     values, products = [0] * 3, [[0] * 3 for _ in range(3)]
-    path = task.folder / tar_name(task.number)
+    path, whereabouts = task.folder / tar_name(task.number), place_path(task.folder, task.number)
     with whole_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as shard:
         for place, image in enumerate(task.images):
+            whereabouts.write_bytes(os.fsencode(image.shown))
             try:
                 done = convert(image.read(), image.shown, task.options)
             except ImageError as error:
@@ -109,6 +116,7 @@ def write_shard(task: Task) -> int:
     part = Part(path.name, size, digest, images, skipped, dict(notes), kept, pixels, values, products)
     with whole_file(part_path(task.folder, task.number)) as record:
         record.write(json.dumps(asdict(part)).encode())
+    whereabouts.unlink(missing_ok=True)
     return len(task.images)
 
 

@@ -8,18 +8,18 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from alexdsl.data.errors import DataError
+from alexdsl.data.errors import DataError, WorkerError
 from alexdsl.data.permutation import permutation
 from alexdsl.data.shards.convert import Options
 from alexdsl.data.shards.index import DESCRIPTION, INDEX, NAMES, RECORD, SKIPPED, VERSION, Description
 from alexdsl.data.shards.listing import Listing
-from alexdsl.data.shards.pack import Part, Task, file_sha256, part_path, read_part, tar_name, write_shard
+from alexdsl.data.shards.pack import Part, Task, file_sha256, part_path, place_path, read_part, tar_name, write_shard
 from alexdsl.data.shards.processes import in_processes
 from alexdsl.data.statistics import components
 from alexdsl.data.whole import remove_scratch, whole_file
@@ -76,11 +76,13 @@ def _prepare(listing: Listing, folder: Path, how: Preparation, progress: Callabl
     done = len(listing) - sum(_size(listing, how, number) for number in todo)
     progress(done, len(listing))
     tasks = (_task(listing, folder, how, number) for number in todo)
-    for images in in_processes(
-        write_shard, tasks, min(how.processes or len(os.sched_getaffinity(0)), max(1, len(todo)))
-    ):
-        done += images
-        progress(done, len(listing))
+    processes = min(how.processes or len(os.sched_getaffinity(0)), max(1, len(todo)))
+    try:
+        for images in in_processes(write_shard, tasks, processes):
+            done += images
+            progress(done, len(listing))
+    except WorkerError as error:
+        raise WorkerError(f"{error}. {_being_prepared(folder, todo)}") from None
     return _finish(listing, folder, how, count, str(plan["listing"]))
 
 
@@ -133,6 +135,12 @@ def _check_skipped(folder: Path, finished: Description, how: Preparation) -> Non
     if how.strict and finished.skipped:
         with (folder / SKIPPED).open(encoding="utf-8") as lines:
             raise DataError(json.loads(lines.readline())["message"])
+
+
+def _being_prepared(folder: Path, todo: Sequence[int]) -> str:
+    """Which images the processes were at."""
+    found = [path.read_bytes() for number in todo if (path := place_path(folder, number)).exists()]
+    return f"Processes were at {', '.join(name.decode('utf-8', 'replace') for name in found) or 'no image yet'}"
 
 
 def _is_done(folder: Path, number: int, how: Preparation) -> bool:

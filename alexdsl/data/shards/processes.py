@@ -36,7 +36,7 @@ def in_processes(work: Callable[[Task], Result], tasks: Iterable[Task], count: i
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise WorkerError("a process that prepares images died, perhaps for want of memory; start it again") from None
+        raise WorkerError("a process that worked on images died, perhaps for want of memory; start it again") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
