@@ -14,6 +14,7 @@ COMMANDS = {
     "ir": "read what the compiler made of a spec, stage by stage",
     "fmt": "format specs",
     "layers": "the reference of layer kinds",
+    "runs": "list runs, or compare two: what differs in their specs and in their results",
     "predict": "classify images with a trained net",
     "bench": "what every layer takes, against the machine's floor",
     "doctor": "what this machine offers: cores, BLAS, caches, CUDA",

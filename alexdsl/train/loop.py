@@ -73,7 +73,7 @@ class Trainer:
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
         self.due = state.due
-        self.health.recall(self.folder.records(state.step))
+        self.health.recall(record for record in self.folder.records() if record["step"] <= state.step)
 
     def run(self) -> bool:
         """Train to the end; false where it was asked to stop before.
