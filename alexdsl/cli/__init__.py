@@ -13,6 +13,7 @@ COMMANDS = {
     "diff": "what differs between two specs in meaning: nets, first weights, data, training",
     "ir": "read what the compiler made of a spec, stage by stage",
     "fmt": "format specs",
+    "init": "write a commented spec for a folder of images",
     "layers": "the reference of layer kinds",
     "runs": "list runs, or compare two: what differs in their specs and in their results",
     "predict": "classify images with a trained net",
