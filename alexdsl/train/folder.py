@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -151,17 +152,22 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror}") from error
 
-    def records(self, step: int) -> list[dict[str, Any]]:
-        """The metrics up to a step; lines that cannot be read are left out."""
-        metrics, found = self.path / "metrics.jsonl", []
-        for line in metrics.read_text(errors="replace").splitlines() if metrics.exists() else []:
-            try:
-                record = json.loads(line)
-                if record["step"] <= step:
-                    found.append(record)
-            except (ValueError, KeyError, TypeError):
-                continue
-        return found
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The metrics, line by line; what is no record of a step, such as a line cut short, is left out."""
+        try:
+            with (self.path / "metrics.jsonl").open(errors="replace") as file:
+                for line in file:
+                    with contextlib.suppress(ValueError):
+                        record = json.loads(line)
+                        if isinstance(record, dict) and isinstance(record.get("step"), int):
+                            yield record
+        except FileNotFoundError:
+            return
+
+    @property
+    def written(self) -> float:
+        """When the run was last written to, in seconds since 1970."""
+        return _written(self.path)
 
     def rewind(self, step: int, due: bool = False) -> None:
         """Drop metrics of steps after ``step``, its validation if that is still ``due``, and a line cut short."""

@@ -78,7 +78,7 @@ class Trainer:
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
         self.due = state.due
-        self.health.recall(self.folder.records(state.step))
+        self.health.recall(record for record in self.folder.records() if record["step"] <= state.step)
         self._tidy()  # as the process may have been killed before it came to that
 
     @cached_property
