@@ -111,6 +111,14 @@ def _run(args: argparse.Namespace, path: Path) -> int:
 
 def spec_of(path: Path, state: State) -> Spec:
     """The spec that a checkpoint was trained by, without a look at its data. Raises SpecError, InputError, RunError."""
+    spec = trained_spec(path, state)
+    # First weights need not be drawn: the checkpoint's take their place.
+    ops = [op.with_attrs(init=...) if op.kind == "parameter" else op for op in spec.graph]
+    return replace(spec, bound=replace(spec.bound, graph=spec.graph.with_ops(ops)))
+
+
+def trained_spec(path: Path, state: State) -> Spec:
+    """``spec_of`` with first weights."""
     from alexdsl.language import Source, parse
     from alexdsl.language.syntax import Data
     from alexdsl.spec import from_source
@@ -129,10 +137,7 @@ def spec_of(path: Path, state: State) -> Spec:
         raise InputError(f"the spec in {path} has no data block, so it does not say how images are prepared")
     if not any(setting.name == "classes" for setting in block.settings):
         overrides.setdefault("data.classes", str(len(state.classes)))
-    spec = from_source(source, origin, overrides, state.seed)
-    # First weights need not be drawn: the checkpoint's take their place.
-    ops = [op.with_attrs(init=...) if op.kind == "parameter" else op for op in spec.graph]
-    return replace(spec, bound=replace(spec.bound, graph=spec.graph.with_ops(ops)))
+    return from_source(source, origin, overrides, state.seed)
 
 
 def load_weights(program: Program, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,12 @@ def arguments(command: argparse.ArgumentParser) -> None:
         "--strict-health", action="store_true", help="stop, with exit code 1 and saved, where the run's health is amiss"
     )
     command.add_argument(
+        "--init-from",
+        metavar="DIR",
+        type=Path,
+        help="begin with the weights of a checkpoint or run, those that fit by name and shape",
+    )
+    command.add_argument(
         "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
     )
 
@@ -77,12 +84,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
 @dataclass(frozen=True)
 class Job:
     """What is to be run: the spec, the folder of the run that it goes on with (none for a new one), when to save and
-    how many checkpoints to keep."""
+    how many checkpoints to keep; a line for each change of the spec since its last checkpoint."""
 
     spec: Spec
     folder: RunFolder | None
     save_every: int
     keep: int
+    changes: Sequence[str] = ()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -157,6 +165,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
                 "seed": spec.seed,
                 "save_every": job.save_every,
                 "keep": job.keep,
+                **({"init_from": str(args.init_from)} if args.init_from else {}),
                 "devices": dict(choice.bound),
                 "strategies": dict(program.strategies),
             }
@@ -178,7 +187,8 @@ def _train(
 ) -> int:
     """Train from the folder's last checkpoint, or from the start where there is none."""
     from alexdsl.data.loader import Loader
-    from alexdsl.train.checkpoint import read_state
+    from alexdsl.ir.text import print_graph
+    from alexdsl.train.checkpoint import read_state, take_weights
     from alexdsl.train.keeping import best_step, remove_others
     from alexdsl.train.loop import Trainer
 
@@ -221,6 +231,16 @@ def _train(
         if job.folder:
             # Only now that the checkpoint has been taken: a refused one leaves the run as it was.
             folder.rewind(program.steps, trainer.due)
+            for line in job.changes:
+                show.note(line)
+            if (dict(spec.overrides), spec.source.text) != (folder.facts["overrides"], folder.spec_text) or job.changes:
+                folder.change(spec.overrides, spec.source.text, print_graph(program.graph("train")))
+        source = folder.facts.get("init_from")
+        if source and state is None:
+            with show.working(f"weights of {source}"):
+                taken = take_weights(Path(source), program)
+            for line in taken.lines:
+                show.note(line)
         threads = getattr(program.active, "threads", 1)
         show.note(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "
@@ -237,7 +257,7 @@ def _train(
 
 
 def _job(args: argparse.Namespace) -> Job:
-    from alexdsl.train.folder import RunError
+    from alexdsl.train.folder import RunError, find_checkpoint
     from alexdsl.train.keeping import KEPT
 
     for name in ("steps", "epochs", "save_every", "keep"):
@@ -253,6 +273,8 @@ def _job(args: argparse.Namespace) -> Job:
             return _resumed(args)
         if args.spec is None:
             raise InputError("name a spec to run, or --resume; for example: alexdsl run specs/alexnet.net")
+        if args.init_from is not None:
+            args.init_from = find_checkpoint(args.init_from).resolve()
         return Job(load_spec(args, args.seed or 0), None, args.save_every or SAVE_EVERY, args.keep or KEPT)
     except RunError as error:
         raise InputError(str(error)) from error
@@ -268,33 +290,56 @@ def _created(args: argparse.Namespace, spec: Spec) -> RunFolder:
 
 
 def _resumed(args: argparse.Namespace) -> Job:
-    """The run as it was recorded; only how long it goes may be said anew."""
+    """The run as it was recorded, with what its spec and ``--set`` now say otherwise. Raises InputError where a
+    difference is refused."""
     from alexdsl.language import Source
     from alexdsl.spec import from_source
     from alexdsl.train.folder import RunFolder
     from alexdsl.train.keeping import KEPT
 
-    if args.spec is not None or args.seed is not None or args.out is not None:
-        raise InputError(
-            "--resume takes the spec, seed and folder from the run itself: leave SPEC, --seed and --out out"
-        )
+    if any(given is not None for given in (args.spec, args.seed, args.out, args.init_from)):
+        raise InputError("--resume takes these from the run itself: leave SPEC, --seed, --out and --init-from out")
     if args.tune is not None:
         raise InputError("--tune is for new runs: a resumed one keeps the strategies that it began with")
     folder = RunFolder.open(Path(args.resume)) if args.resume else RunFolder.newest(RUNS)
     facts = folder.facts
     changed = overrides(args.set)
-    wrong = [name for name in changed if name not in ("solver.steps", "solver.epochs")]
-    if wrong:
-        raise InputError(f"--set {wrong[0]}: a resumed run keeps its spec; only --steps and --epochs may change")
     merged = {**facts["overrides"], **changed}
     for name, other in (("solver.steps", "solver.epochs"), ("solver.epochs", "solver.steps")):
         if name in changed and other not in changed:
             merged.pop(other, None)
     source = Source(facts["spec"], folder.spec_text)
     spec = from_source(source, Path(facts["spec"]), merged, facts["seed"])
-    return Job(
-        spec, folder, args.save_every or facts.get("save_every", SAVE_EVERY), args.keep or facts.get("keep", KEPT)
-    )
+    save_every = args.save_every or facts.get("save_every", SAVE_EVERY)
+    return Job(spec, folder, save_every, args.keep or facts.get("keep", KEPT), _changes(folder, spec))
+
+
+def _changes(folder: RunFolder, spec: Spec) -> Sequence[str]:
+    """A line for each difference between the spec and that of the last checkpoint. Raises InputError."""
+    from alexdsl.cli.predict import trained_spec
+    from alexdsl.train.about import versions
+    from alexdsl.train.changes import changes
+    from alexdsl.train.checkpoint import read_state
+
+    last = folder.last_checkpoint()
+    if last is None:
+        return ()
+    with folder.reading(last):
+        state = read_state(last)
+    known = state.about.get("versions", versions())
+    lines = [
+        f"{name}: {known.get(name)} at the checkpoint, {number} now: from here on bits may differ"
+        for name, number in versions().items()
+        if known.get(name) != number
+    ]
+    if (state.spec, dict(state.overrides)) != (spec.source.text, dict(spec.overrides)):
+        found = changes(trained_spec(last, state), spec)
+        refused = [str(change) for change in found if change.refused]
+        if refused:
+            others = [str(change) for change in found if not change.refused]
+            raise InputError("\n  ".join([f"{last} was written under another spec:", *refused, *others]))
+        lines += map(str, found)
+    return lines
 
 
 def _choice(args: argparse.Namespace, job: Job) -> Choice:

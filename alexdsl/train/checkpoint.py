@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from alexdsl.data.statistics import Statistics
 from alexdsl.ir.protocol import Array
-from alexdsl.program import Program
+from alexdsl.program import Program, leaves
 from alexdsl.train.files import write_folder, write_whole
 
 FORMAT = 2
@@ -109,6 +109,43 @@ def restore(path: Path, program: Program, *, with_state: bool = True) -> None:
     for mapping, arrays in pairs:
         for name in mapping:
             mapping[name] = arrays[name]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of taking a checkpoint's arrays by name: those that fit, those of another shape (each with both), those
+    that only the net has, those that only the checkpoint has."""
+
+    fit: Sequence[str]
+    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]]
+    new: Sequence[str]
+    unused: Sequence[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """For people: first how many fit, then all that do not."""
+        count = len(self.fit) + len(self.shapes) + len(self.new)
+        return [
+            f"{len(self.fit)} of {count} arrays taken by name" + (f": {', '.join(self.fit)}" if self.fit else ""),
+            *(f"{n}: {list(a)} there, {list(b)} here, drawn anew" for n, (a, b) in self.shapes.items()),
+            *(f"{name}: not there, drawn anew" for name in self.new),
+            *(f"{name}: not here, left out" for name in self.unused),
+        ]
+
+
+def take_weights(path: Path, program: Program) -> Taken:
+    """Put those of a checkpoint's weights into a program whose name and shape fit, and with them what layers keep of
+    what they saw (running statistics), but not what the solver keeps. Raises CheckpointError."""
+    kept = leaves(program.graph("predict"), "state")
+    there = _arrays(path / "weights.safetensors")
+    there |= {name: array for name, array in _arrays(path / "state.safetensors").items() if name in kept}
+    here = dict.fromkeys(program.weights, program.weights) | dict.fromkeys(kept, program.state)
+    known = [name for name in here if name in there]
+    fit = [name for name in known if there[name].shape == here[name].shape(name)]
+    for name in fit:
+        here[name][name] = there[name]
+    shapes = {name: (there[name].shape, here[name].shape(name)) for name in known if name not in fit}
+    return Taken(fit, shapes, [n for n in here if n not in there], [n for n in there if n not in here])
 
 
 def _write(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -75,6 +75,10 @@ class RunFolder:
             raise RunError(f"there is no run to resume in {base}; name its folder: --resume DIR")
         return cls(max(runs, key=_written))
 
+    def change(self, overrides: Mapping[str, str], spec: str, program: str) -> None:
+        """Write what the run is from now on."""
+        self.describe({**self.facts, "overrides": dict(overrides)}, spec, program)
+
     def become_newest(self) -> None:
         """Let ``newest`` find this one."""
         with suppress(OSError):  # a convenience
@@ -180,6 +184,18 @@ class RunFolder:
             except (ValueError, KeyError, TypeError):
                 continue
         write_whole(metrics, "".join(line + "\n" for line in kept))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """A checkpoint by its own folder, or the newest of a run's. Raises RunError."""
+    if (path / "state.json").exists():
+        return path
+    if not (path / "run.json").exists():
+        raise RunError(f"{path} is neither a checkpoint's folder (with a state.json) nor a run's (with a run.json)")
+    last = RunFolder(path).last_checkpoint()
+    if last is None:
+        raise RunError(f"the run {path} has no checkpoint yet")
+    return last
 
 
 def _written(run: Path) -> float:
