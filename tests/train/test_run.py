@@ -49,6 +49,7 @@ def test_the_run_learns_and_leaves_what_it_should(undisturbed: Path) -> None:
     assert validations[-1] > 0.7
     assert {path.name for path in undisturbed.iterdir()} == {
         "spec.net", "run.json", "program.ir", "metrics.jsonl", "checkpoints", "filters.png",
+        "curves.png",
     }  # fmt: skip
     assert [line["step"] for line in lines(undisturbed) if "loss" in line] == list(range(1, 141))
 
