@@ -17,6 +17,7 @@ from alexdsl.ir.protocol import Progress as Done
 from alexdsl.program import Program
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
 from alexdsl.train.curves import History, save_curves
+from alexdsl.train.events import Events
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
 from alexdsl.train.health import Health, Verdict
@@ -63,6 +64,9 @@ class Trainer:
     """Why the next step's batch cannot be had."""
     strict: bool = False
     """Whether a verdict on the run's health stops it."""
+
+    events: Events | None = None
+    """Where metrics go beside the run's own lines."""
 
     def __post_init__(self) -> None:
         self.health = Health(self.program)
@@ -152,6 +156,8 @@ class Trainer:
     def _log(self, record: Mapping[str, Any]) -> None:
         self.folder.log(record)
         self.history.add(record)
+        if self.events is not None:
+            self.events.add(record)
 
     def _rate(self) -> float:
         """What the next step's learning rates are multiplied by."""
@@ -237,6 +243,8 @@ class Trainer:
             # The pictures first: a run whose last checkpoint is there is not gone on with.
             save_filters(dict(self.program.weights.items()), self.folder.path / "filters.png")
             save_curves(self.history, self.folder.path / "curves.png")
+            if self.events is not None:
+                self.events.flush()
             path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
         except OSError as error:
             raise RunError(f"cannot write a checkpoint into {self.folder.path}: {error.strerror or error}") from error
