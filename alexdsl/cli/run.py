@@ -77,6 +77,11 @@ def arguments(command: argparse.ArgumentParser) -> None:
         help="begin with the weights of a checkpoint or run, those that fit by name and shape",
     )
     command.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="insist on TensorBoard's events in the run's folder, which are written wherever tensorboardX is installed",
+    )
+    command.add_argument(
         "--resume", metavar="DIR", nargs="?", const="", help="go on with the run in DIR, or with the newest one"
     )
 
@@ -130,8 +135,11 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     from alexdsl.data.statistics import statistics
     from alexdsl.ir.text import print_graph
     from alexdsl.program import compile
+    from alexdsl.train.events import installed
     from alexdsl.train.interrupts import Patience
 
+    if args.tensorboard and not installed():
+        raise InputError("--tensorboard needs tensorboardX: pip install 'alexdsl[tensorboard]'")
     job = _job(args)
     spec = job.spec
     if spec.data is None:
@@ -189,6 +197,7 @@ def _train(
     from alexdsl.data.loader import Loader
     from alexdsl.ir.text import print_graph
     from alexdsl.train.checkpoint import read_state, take_weights
+    from alexdsl.train.events import Events, installed
     from alexdsl.train.keeping import best_step, remove_others
     from alexdsl.train.loop import Trainer
 
@@ -246,7 +255,12 @@ def _train(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "
             f"{threads} threads, run folder {folder.path}"
         )
-        finished = trainer.run()
+        trainer.events = Events(folder.path, program.steps) if installed() else None
+        try:
+            finished = trainer.run()
+        finally:
+            if trainer.events is not None:
+                trainer.events.close()
         show.close()
         if finished:
             show.note(f"done: {folder.path}")

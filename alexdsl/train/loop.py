@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from alexdsl.ir.protocol import Progress as Done
 from alexdsl.program import Program
 from alexdsl.train.about import describe, program_hash
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
+from alexdsl.train.curves import History, save_curves
+from alexdsl.train.events import Events
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
 from alexdsl.train.health import Health, Verdict
@@ -68,8 +70,12 @@ class Trainer:
     strict: bool = False
     """Whether a verdict on the run's health stops it."""
 
+    events: Events | None = None
+    """Where metrics go beside the run's own lines."""
+
     def __post_init__(self) -> None:
         self.health = Health(self.program)
+        self.history = History()
 
     def resume(self, path: Path, state: State) -> None:
         """Go back to where a checkpoint was written. Raises CheckpointError."""
@@ -78,12 +84,21 @@ class Trainer:
         self.program.steps = state.step
         self.validations = [dict(v) for v in state.validations]
         self.due = state.due
-        self.health.recall(record for record in self.folder.records() if record["step"] <= state.step)
+        self.health.recall(self._past())
+        for record in self._past():
+            self.history.add(record)
         self._tidy()  # as the process may have been killed before it came to that
 
     @cached_property
     def _program_hash(self) -> str:
         return program_hash(self.program)
+
+    def _past(self) -> Iterator[Mapping[str, Any]]:
+        """The metrics of what was done before, as far as the run goes on from it."""
+        done = self.program.steps
+        for record in self.folder.records():
+            if record["step"] < done or (record["step"] == done and not (self.due and "val.images" in record)):
+                yield record
 
     def run(self) -> bool:
         """Train to the end; false where it was asked to stop before.
@@ -128,7 +143,7 @@ class Trainer:
                 "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older. "
                 + self.health.broken()
             )
-        self.folder.log({"step": program.steps, "rate": rate, **metrics})
+        self._log({"step": program.steps, "rate": rate, **metrics})
         self.listener.stepped(program.steps, metrics, rate)
         self._advise(verdicts)
         self.due = self._validates(program.steps)
@@ -142,11 +157,17 @@ class Trainer:
         step = self.program.steps
         for verdict in verdicts:
             told = {"layer": verdict.layer, "place": verdict.place, "seen": verdict.seen, "helps": verdict.helps}
-            self.folder.log({"step": step, "health": verdict.kind, **told})
+            self._log({"step": step, "health": verdict.kind, **told})
             self.listener.advised(step, verdict)
         if verdicts and self.strict:
             self._save_last()
             raise RunError(f"stopped and saved at step {step}, for the run's health (--strict-health): {verdicts[0]}")
+
+    def _log(self, record: Mapping[str, Any]) -> None:
+        self.folder.log(record)
+        self.history.add(record)
+        if self.events is not None:
+            self.events.add(record)
 
     def _rate(self) -> float:
         """What the next step's learning rates are multiplied by."""
@@ -203,7 +224,7 @@ class Trainer:
         metrics = {label: total / seen for label, total in totals.items()}
         self.validations.append({"step": self.program.steps, **metrics})
         named = {f"val.{label}": value for label, value in metrics.items()}
-        self.folder.log(
+        self._log(
             {
                 "step": self.program.steps,
                 **named,
@@ -230,8 +251,11 @@ class Trainer:
             describe(self.program, self.loader, self._program_hash),
         )
         try:
-            # The picture first: a run whose last checkpoint is there is not gone on with.
+            # The pictures first: a run whose last checkpoint is there is not gone on with.
             save_filters(dict(self.program.weights.items()), self.folder.path / "filters.png")
+            save_curves(self.history, self.folder.path / "curves.png")
+            if self.events is not None:
+                self.events.flush()
             path = save_checkpoint(self.folder.checkpoints, self.program, state, self.statistics)
             self._tidy()
         except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alexdsl.cli import main
+from alexdsl.train.events import FOLDER
 
 SPEC = "specs/lenet5.net"
 STEPS = 24
@@ -32,7 +33,9 @@ def finish(folder: Path) -> None:
 def content(folder: Path) -> dict[str, object]:
     """Every file of a run folder with its bytes; the metrics without what a clock says."""
     found: dict[str, object] = {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != FOLDER  # events say when they were written
     }
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     found["metrics.jsonl"] = [{name: v for name, v in line.items() if name != "val.seconds"} for line in lines]
