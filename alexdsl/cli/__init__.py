@@ -13,6 +13,7 @@ COMMANDS = {
     "ir": "read what the compiler made of a spec, stage by stage",
     "fmt": "format specs",
     "layers": "the reference of layer kinds",
+    "eval": "how good a trained net is on the held-out images",
     "predict": "classify images with a trained net",
     "bench": "what every layer takes, against the machine's floor",
     "doctor": "what this machine offers: cores, BLAS, caches, CUDA",
