@@ -28,10 +28,11 @@ def arguments(command: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     command.epilog = """examples:
   alexdsl predict photo.jpg                          by the newest run in runs/
+  alexdsl predict photos/                            all images in a folder
   alexdsl predict *.jpg --run runs/alexnet-2 --top 3
   alexdsl predict photo.jpg --checkpoint runs/alexnet-2/checkpoints/step-00010000 --json
 """
-    command.add_argument("images", metavar="IMAGE", nargs="+", help="a JPEG or PNG file")
+    command.add_argument("images", metavar="IMAGE", nargs="+", help="a JPEG or PNG file, or a folder of them")
     which = command.add_mutually_exclusive_group()
     which.add_argument(
         "--run", metavar="DIR", dest="folder", type=Path, help="a run's folder (default: the newest one in runs/)"
@@ -81,12 +82,13 @@ def _run(args: argparse.Namespace, path: Path) -> int:
     from alexdsl.data.prepare import TEN, Preparer
     from alexdsl.program import compile
     from alexdsl.train.checkpoint import read_state, read_statistics
+    from alexdsl.train.evaluation import softmax
 
     state = read_state(path)
     spec = spec_of(path, state)
     assert spec.data is not None
     shape = next(op.attrs["shape"] for op in spec.graph if op.kind == "input" and "shape" in op.attrs)
-    files = Files(tuple(args.images), tuple(state.classes), shape[1:])
+    files = Files(tuple(images_of(args.images)), tuple(state.classes), shape[1:])
     preparer = Preparer(files, files, spec.data, read_statistics(path), spec.seed)
     if tuple(preparer.shape) != tuple(shape):
         due, made = list(shape), list(preparer.shape)
@@ -99,7 +101,7 @@ def _run(args: argparse.Namespace, path: Path) -> int:
         if program is None:
             program = compile(spec, batch=size)
             load_weights(program, path)
-        shares = _shares(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
+        shares = softmax(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
         for number, row in zip(numbers, shares, strict=True):
             found.append({"image": files.paths[number], "classes": _top(row, state.classes, args.top)})
     if program is not None:
@@ -107,6 +109,21 @@ def _run(args: argparse.Namespace, path: Path) -> int:
     found.sort(key=lambda entry: files.paths.index(entry["image"]))
     _show(found, args.json)
     return 1 if any("error" in entry for entry in found) else 0
+
+
+def images_of(words: Sequence[str]) -> Iterator[str]:
+    """The files of the command line; in place of a folder those in it and below that are called images. Raises
+    InputError where there are none."""
+    from alexdsl.data.folder import EXTENSIONS
+
+    for word in words:
+        if not Path(word).is_dir():
+            yield word
+            continue
+        found = sorted(path for path in Path(word).rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+        if not found:
+            raise InputError(f"there are no images in the folder {word} ({', '.join(EXTENSIONS)})")
+        yield from map(str, found)
 
 
 def spec_of(path: Path, state: State) -> Spec:
@@ -194,7 +211,7 @@ class Files:
 
         path = Path(self.paths[i])
         if not path.is_file():
-            raise DataError(f"{path} is a folder, not an image" if path.is_dir() else f"there is no file {path}")
+            raise DataError(f"there is no file {path}")
         return decode(path, at_least)
 
     def name(self, i: int) -> str:
@@ -230,15 +247,6 @@ def _batches(
             numbers = []
     if numbers:
         yield numbers, images[: len(numbers) * views]
-
-
-def _shares(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The softmax of every row of scores."""
-    import numpy as np
-
-    exact = np.asarray(scores, np.float64)
-    powers = np.exp(exact - exact.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def _top(shares: NDArray[np.float64], classes: Sequence[str], count: int) -> list[dict[str, Any]]:

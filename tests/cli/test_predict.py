@@ -146,13 +146,30 @@ def test_unreadable_images_are_named_and_left_out(
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
-    words = [str(bad), images[0], str(tmp_path / "none.png"), str(tmp_path)]
+    words = [str(bad), images[0], str(tmp_path / "none.png")]
     assert main(["predict", *words, "--run", str(run)]) == 1
     shown = capsys.readouterr()
     assert shown.out.startswith(images[0])
     assert "bad.png cannot be read as an image" in shown.err
     assert "there is no file" in shown.err
-    assert "is a folder" in shown.err
+
+
+def test_folders_stand_for_the_images_in_them(
+    run: Path, images: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    for name, to in ((images[1], below / "2.PNG"), (images[0], tmp_path / "a" / "1.png")):
+        shutil.copy(name, to)
+    (below / "notes.txt").write_text("no picture")
+    assert main(["predict", str(tmp_path), images[2], "--run", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["image"] for entry in found] == [str(tmp_path / "a" / "1.png"), str(below / "2.PNG"), images[2]]
+    assert main(["predict", *images[:3], "--run", str(run), "--json"]) == 0
+    assert [e["classes"] for e in json.loads(capsys.readouterr().out)] == [e["classes"] for e in found]
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(tmp_path / "empty"), "--run", str(run)]) == 2
+    assert "there are no images in the folder" in capsys.readouterr().err
 
 
 def test_colour_and_other_sizes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
