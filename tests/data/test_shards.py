@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,42 @@ class TestRestart:
                 time.sleep(0.01)
         prepare(list_folder(photos), folder, HOW)
         assert contents(folder) == contents(prepared)
+
+    @pytest.mark.slow
+    def test_killed_at_random_moments(self, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "list.csv").write_text(
+            "".join(f"{photos}/{'abc'[i % 3]}/{i:02}.jpg,{i % 3}\n" for i in [*range(COUNT)] * 9)
+        )
+        words = [sys.executable, "-m", "alexdsl.cli", "data", "prepare", str(tmp_path / "list.csv")]
+        options = ["--side", "32", "--per-shard", "9", "--processes", "2"]
+        subprocess.run([*words, str(tmp_path / "once"), *options], check=True, capture_output=True)
+        random, kills = np.random.default_rng(0), 0
+        while kills < 20:
+            process = subprocess.Popen([*words, str(tmp_path / "often"), *options], stdout=subprocess.DEVNULL)
+            try:
+                assert process.wait(random.uniform(0.5, 2.5)) == 0
+                assert contents(tmp_path / "often") == contents(tmp_path / "once")
+                shutil.rmtree(tmp_path / "often")
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        subprocess.run([*words, str(tmp_path / "often"), *options], check=True, capture_output=True)
+        assert contents(tmp_path / "often") == contents(tmp_path / "once")
+
+    @pytest.mark.parametrize("moment", ["first", "planned", "described"])
+    def test_stopped_between_two_files(self, moment: str, photos: Path, prepared: Path, tmp_path: Path) -> None:
+        if moment == "first":
+            (tmp_path / ".plan.json.1.tmp").write_bytes(b"half")
+        elif moment == "planned":
+            (tmp_path / "plan.json").write_bytes((prepared / "plan.json").read_bytes())
+        else:
+            for name, raw in contents(prepared).items():
+                (tmp_path / name).write_bytes(raw)
+            (tmp_path / "parts").mkdir()
+            (tmp_path / "parts" / "000000.json").write_bytes(b"{}")
+        prepare(list_folder(photos), tmp_path, HOW)
+        assert contents(tmp_path) == contents(prepared)
 
     def test_a_finished_set_is_left_alone(self, photos: Path, prepared: Path) -> None:
         times = {path: path.stat().st_mtime_ns for path in prepared.iterdir() if path.is_file()}
