@@ -131,10 +131,7 @@ class TestRestart:
             workers = list(children(process.pid))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            deadline = time.monotonic() + 20
-            while any(alive(worker) for worker in workers):  # nobody is left to write
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_for_the_end(workers)  # nobody is left to write
         prepare(list_folder(photos), folder, HOW)
         assert contents(folder) == contents(prepared)
 
@@ -211,6 +208,30 @@ class TestRestart:
         with pytest.raises(WorkerError, match=r"died, perhaps for want of memory.* Processes were at a/slow\.png$"):
             prepare(list_folder(source), tmp_path / "dst", HOW, kill_one)
 
+    def test_an_interrupt_waits_for_no_shard(self, tmp_path: Path) -> None:
+        rows = zlib.compress(bytes(13_001 * 13_000), 1)
+        (tmp_path / "slow.png").write_bytes(png(13_000, 13_000, 8, 0, rows))
+        (tmp_path / "list.csv").write_text("slow.png,a\n" * 500)  # minutes
+        words = [
+            sys.executable,
+            "-m",
+            "alexdsl.cli",
+            "data",
+            "prepare",
+            str(tmp_path / "list.csv"),
+            str(tmp_path / "dst"),
+        ]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "dst" / "parts" / ".000000.at.tmp").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        workers = list(children(process.pid))
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1] == "stopped\n"
+        assert process.returncode == 130
+        wait_for_the_end(workers)
+
     def test_two_at_once(self, photos: Path, tmp_path: Path) -> None:
         import fcntl
 
@@ -234,6 +255,13 @@ def stopped_before_the_end(photos: Path, folder: Path) -> None:
 def children(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         yield from map(int, task.read_text().split())
+
+
+def wait_for_the_end(processes: list[int]) -> None:
+    deadline = time.monotonic() + 20
+    while any(alive(process) for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
