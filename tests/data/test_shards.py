@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,12 +131,45 @@ class TestRestart:
             workers = list(children(process.pid))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            deadline = time.monotonic() + 20
-            while any(alive(worker) for worker in workers):  # nobody is left to write
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_for_the_end(workers)  # nobody is left to write
         prepare(list_folder(photos), folder, HOW)
         assert contents(folder) == contents(prepared)
+
+    @pytest.mark.slow
+    def test_killed_at_random_moments(self, photos: Path, tmp_path: Path) -> None:
+        (tmp_path / "list.csv").write_text(
+            "".join(f"{photos}/{'abc'[i % 3]}/{i:02}.jpg,{i % 3}\n" for i in [*range(COUNT)] * 9)
+        )
+        words = [sys.executable, "-m", "alexdsl.cli", "data", "prepare", str(tmp_path / "list.csv")]
+        options = ["--side", "32", "--per-shard", "9", "--processes", "2"]
+        subprocess.run([*words, str(tmp_path / "once"), *options], check=True, capture_output=True)
+        random, kills = np.random.default_rng(0), 0
+        while kills < 20:
+            process = subprocess.Popen([*words, str(tmp_path / "often"), *options], stdout=subprocess.DEVNULL)
+            try:
+                assert process.wait(random.uniform(0.5, 2.5)) == 0
+                assert contents(tmp_path / "often") == contents(tmp_path / "once")
+                shutil.rmtree(tmp_path / "often")
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+        subprocess.run([*words, str(tmp_path / "often"), *options], check=True, capture_output=True)
+        assert contents(tmp_path / "often") == contents(tmp_path / "once")
+
+    @pytest.mark.parametrize("moment", ["first", "planned", "described"])
+    def test_stopped_between_two_files(self, moment: str, photos: Path, prepared: Path, tmp_path: Path) -> None:
+        if moment == "first":
+            (tmp_path / ".plan.json.1.tmp").write_bytes(b"half")
+        elif moment == "planned":
+            (tmp_path / "plan.json").write_bytes((prepared / "plan.json").read_bytes())
+        else:
+            for name, raw in contents(prepared).items():
+                (tmp_path / name).write_bytes(raw)
+            (tmp_path / "parts").mkdir()
+            (tmp_path / "parts" / "000000.json").write_bytes(b"{}")
+        prepare(list_folder(photos), tmp_path, HOW)
+        assert contents(tmp_path) == contents(prepared)
 
     def test_a_finished_set_is_left_alone(self, photos: Path, prepared: Path) -> None:
         times = {path: path.stat().st_mtime_ns for path in prepared.iterdir() if path.is_file()}
@@ -174,6 +208,30 @@ class TestRestart:
         with pytest.raises(WorkerError, match=r"died, perhaps for want of memory.* Processes were at a/slow\.png$"):
             prepare(list_folder(source), tmp_path / "dst", HOW, kill_one)
 
+    def test_an_interrupt_waits_for_no_shard(self, tmp_path: Path) -> None:
+        rows = zlib.compress(bytes(13_001 * 13_000), 1)
+        (tmp_path / "slow.png").write_bytes(png(13_000, 13_000, 8, 0, rows))
+        (tmp_path / "list.csv").write_text("slow.png,a\n" * 500)  # minutes
+        words = [
+            sys.executable,
+            "-m",
+            "alexdsl.cli",
+            "data",
+            "prepare",
+            str(tmp_path / "list.csv"),
+            str(tmp_path / "dst"),
+        ]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "dst" / "parts" / ".000000.at.tmp").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        workers = list(children(process.pid))
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[1] == "stopped\n"
+        assert process.returncode == 130
+        wait_for_the_end(workers)
+
     def test_two_at_once(self, photos: Path, tmp_path: Path) -> None:
         import fcntl
 
@@ -197,6 +255,13 @@ def stopped_before_the_end(photos: Path, folder: Path) -> None:
 def children(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         yield from map(int, task.read_text().split())
+
+
+def wait_for_the_end(processes: list[int]) -> None:
+    deadline = time.monotonic() + 20
+    while any(alive(process) for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

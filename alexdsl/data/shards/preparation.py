@@ -112,14 +112,15 @@ def _begin(folder: Path, plan: dict[str, object]) -> Description | None:
                 f"{folder} holds a preparation of {what or 'other images'}: remove it, or name another folder"
             )
         if (folder / DESCRIPTION).exists():
+            shutil.rmtree(folder / "parts", ignore_errors=True)  # it was stopped while it removed them
             return Description.read(folder)
     elif any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise DataError(f"{folder} holds other things already; name a folder that is empty or not there")
     remove_scratch(folder)
+    with whole_file(path) as file:  # first of all files: without it, what is here is somebody else's
+        file.write(json.dumps(plan, indent=1).encode())
     (folder / "parts").mkdir(exist_ok=True)
     remove_scratch(folder / "parts")
-    with whole_file(path) as file:
-        file.write(json.dumps(plan, indent=1).encode())
     return None
 
 

@@ -27,6 +27,8 @@ def in_processes(work: Callable[[Task], Result], tasks: Iterable[Task], count: i
     """
     count = count or len(os.sched_getaffinity(0))
     waiting: deque[Future[Result]] = deque()
+    others = set(multiprocessing.active_children())
+    finished = False
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
     try:
         for task in tasks:
@@ -35,9 +37,13 @@ def in_processes(work: Callable[[Task], Result], tasks: Iterable[Task], count: i
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        finished = True
     except BrokenProcessPool:
         raise WorkerError("a process that worked on images died, perhaps for want of memory; start it again") from None
     finally:
+        if not finished:  # a task may take minutes, and files are whole or not there
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
