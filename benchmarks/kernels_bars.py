@@ -26,7 +26,7 @@ WIDE = 0.95
 EXECUTED, EXECUTED_FIRST, EXECUTED_SMALL = 1.15, 1.25, 1.40
 """Most executed over useful multiply-adds: of all; of an image's weight gradient; of 3 x 3 windows of an image."""
 MINOR = 0.01
-"""Layers that do less of the step's multiply-adds may execute any number."""
+"""Layers that do less of the step's multiply-adds may execute any number, and none of them in a loop."""
 COMPILE = 5.0
 """Most seconds in which Numba compiles a kernel."""
 SECTORS, WAVEFRONTS, MOVED = 1.1, 1.05, 1.1
@@ -74,7 +74,8 @@ def _product(subject: Subject, static: Static) -> Iterator[str]:
         return
     least = GEMM if subject.head.startswith("linear") else FEW_CHANNELS if subject.inputs == IMAGE else CONVOLUTION
     if not loop.multiplications:
-        yield "has no loop that multiplies"
+        if not _loopless(subject, static):
+            yield "has no loop that multiplies"
         return
     if loop.share < least:
         yield f"{loop.share:.2%} of the hot loop multiply, not {least:.0%}"
@@ -82,6 +83,11 @@ def _product(subject: Subject, static: Static) -> Iterator[str]:
         yield f"{loop.shared_wide:.0%} of the loop's loads from shared memory are of 128 bits, not all"
     if loop.ahead is None or loop.ahead < AHEAD:
         yield f"what is loaded is used after {loop.ahead} multiplications, not {AHEAD}"
+
+
+def _loopless(subject: Subject, static: Static) -> bool:
+    """Whether a product is so shallow that the compiler needs no loop for it, and too small to matter."""
+    return subject.part < MINOR and static.multiplications > 0 and not static.loop.multiplications
 
 
 def _tensor(subject: Subject, static: Static) -> Iterator[str]:
@@ -168,6 +174,10 @@ def exemptions(subject: Subject, measured: Measured) -> Iterator[str]:
     times = executed(subject, measured.traffic) / subject.useful
     if EXECUTED < times <= most:
         yield f"executes {times:.2f} times the useful multiply-adds: {why}"
+    for capability, static in measured.static.items():
+        if _loopless(subject, static):
+            part = f"{subject.part:.2%} of the step's multiply-adds"
+            yield f"sm_{capability[0]}{capability[1]}: multiplies without a loop: {part}"
     if subject.precision == "bf16" and tuple(subject.warp) != WARP:
         for capability, static in measured.static.items():
             for words in _of_warps(static):

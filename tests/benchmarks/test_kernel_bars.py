@@ -131,6 +131,15 @@ def test_smaller_warps_are_exempt_and_listed() -> None:
     assert found == "sm_80: 37.87% of the hot loop multiply, not 38%: warps of 64 x 48 sums"
 
 
+def test_small_products_without_a_loop_are_exempt_and_listed() -> None:
+    small, without = replace(PRODUCT, part=0.009), with_loop(multiplications=0)
+    assert short(small, without) == []
+    assert list(exemptions(small, without)) == ["sm_80: multiplies without a loop: 0.90% of the step's multiply-adds"]
+    assert list(exemptions(small, MEASURED)) == []
+    nothing = with_static(loop=without.static[8, 0].loop, multiplications=0)
+    assert short(small, nothing) == ["sm_80: has no loop that multiplies"]
+
+
 @pytest.mark.parametrize(
     ("changes", "most"),
     [
