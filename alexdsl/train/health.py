@@ -68,6 +68,7 @@ class Health:
     last: Look | None = None
     _losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSSES))
     _first: float = 0.0
+    _alarm: float = 0.0
     _seen: set[int] = field(default_factory=set)
     _labels: int = 0
     _images: int = 0
@@ -107,8 +108,8 @@ class Health:
         self.last = look or self.last
         found: list[Verdict] = []
         most = GROWN * max(self._first, log(self._classes))
-        if loss > most / 2 and look is None and "exploding" not in self.given:
-            self.wanted = step + 1
+        if look is None and loss > max(most / 2, 2 * self._alarm) and "exploding" not in self.given:
+            self.wanted, self._alarm = step + 1, loss
         if look is not None and look.layers:
             found += [*self._weights(look), *self._inputs(), *self._flat(look)]
             if loss > most:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from alexdsl import compile
 from alexdsl.cli import main
+from alexdsl.spec import load
 from alexdsl.train import health
 
 SPECS = Path(__file__).parents[2] / "specs"
@@ -121,6 +123,22 @@ def test_where_the_first_broken_number_came_from(tmp_path: Path, capsys: pytest.
     assert "The first number that is none came in step 2 from conv" in message
     assert f"patient.net:{LINES['conv1']}" in message or f"patient.net:{LINES['conv2']}" in message
     assert "forward" in message
+
+
+def test_a_leap_of_the_loss_is_looked_into() -> None:
+    program = compile(load(SPECS / "lenet5.net"), batch=4)
+    program.use("train")
+    patient = health.Health(program)
+    assert patient.after(30, 2.3, None) == []
+    assert patient.watch(31) is None
+    assert patient.after(31, 20.0, None) == []
+    watch = patient.watch(32)
+    assert watch is not None
+    (verdict,) = patient.after(32, 40.0, watch.done())
+    assert verdict.kind == "exploding"
+    assert verdict.layer == "c1"
+    assert patient.watch(33) is None
+    program.close()
 
 
 def test_strict_health_stops_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
