@@ -132,7 +132,7 @@ def _facts(spec: Spec, found: Sequence[Layer], memory: Memory | None, gap: str) 
         "largest_batch": memory.largest_batch if memory else None,
         "gap": gap or None,
         "solver": {"kind": solver.kind, **solver.attrs, "epochs": solver.epochs, "steps": solver.steps,
-                   "warmup": solver.warmup,
+                   "warmup": solver.warmup, "clip": solver.clip,
                    "schedule": {"kind": solver.schedule[0], **solver.schedule[1]}} if spec.bound.has_solver else None,
         "data": _data_text(spec.data) if spec.data else None,
     }  # fmt: skip
@@ -236,7 +236,8 @@ def _solver_text(spec: Spec) -> str:
     given = ", ".join(f"{name} = {attrs[name]}" for name in declared)
     schedule = f", schedule {kind}({given})" if kind != "constant" else ""
     warmup = f", warm-up {solver.warmup} steps" if solver.warmup else ""
-    return f"{solver.kind}, {numbers}, {long}{schedule}{warmup}"
+    clip = f", clip {solver.clip:g}" if solver.clip is not None else ""
+    return f"{solver.kind}, {numbers}, {long}{schedule}{warmup}{clip}"
 
 
 def _data_text(data: DataSettings) -> str:
