@@ -131,10 +131,10 @@ def test_a_leap_of_the_loss_is_looked_into() -> None:
     patient = health.Health(program)
     assert patient.after(30, 2.3, None) == []
     assert patient.watch(31) is None
-    assert patient.after(31, 20.0, None) == []
+    assert patient.after(31, 60.0, None) == []
     watch = patient.watch(32)
     assert watch is not None
-    (verdict,) = patient.after(32, 40.0, watch.done())
+    (verdict,) = patient.after(32, 100.0, watch.done())
     assert verdict.kind == "exploding"
     assert verdict.layer == "c1"
     assert patient.watch(33) is None
