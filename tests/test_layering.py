@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
+    "files": set(),
     "language": set(),
     "ir": set(),
     "layers": {"ir"},
@@ -23,14 +24,15 @@ MAY_IMPORT = {
     "passes": {"ir", "language"},
     "registry": {"ir", "layers", "solvers"},
     "devices": {"ir", "registry"},
-    "data": {"ir", "language", "passes"},
+    "data": {"files", "ir", "language", "passes"},
     "spec": {"ir", "language", "passes", "registry", "data"},
     "fitting": {"ir", "passes", "spec"},
     "tuning": {"ir", "passes"},
     "program": {"ir", "language", "passes", "registry", "data", "spec", "tuning"},
     "compare": {"ir", "layers", "data", "spec", "program"},
-    "train": {"ir", "language", "passes", "registry", "data", "spec", "program"},
+    "train": {"files", "ir", "language", "passes", "registry", "data", "spec", "program"},
     "cli": {
+        "files",
         "ir",
         "language",
         "passes",

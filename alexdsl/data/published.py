@@ -11,7 +11,7 @@ import numpy as np
 from alexdsl.data.archives import read_members, unpack
 from alexdsl.data.download import Remote, fetch
 from alexdsl.data.errors import DataError
-from alexdsl.data.whole import whole_file
+from alexdsl.files import whole_file
 
 MB = 1_000_000
 

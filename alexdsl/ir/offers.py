@@ -13,7 +13,7 @@ from alexdsl.ir.backend import Gap, Strategy
 from alexdsl.ir.graph import Attrs, Graph, Launch, Op
 from alexdsl.ir.kernels import Dialect, KernelFunction, Scalar, fingerprint, render, scalar_chain
 from alexdsl.ir.layouts import FILTERS, rows_of
-from alexdsl.ir.protocol import LayerKind, OpKind, Registry, Types
+from alexdsl.ir.protocol import LayerKind, OpKind, Registry, SolverKind, Types
 from alexdsl.ir.semantics import steps
 from alexdsl.ir.structure import LEAVES
 
@@ -47,6 +47,38 @@ class Offer(Generic[C]):
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[C]:
         """The kernel calls of an op under its chosen strategy."""
         raise NotImplementedError
+
+
+class SolverOffer(Offer[C]):
+    """A solver's kernel: one pass over the arrays of one parameter or of several, in place."""
+
+    function: KernelFunction
+    numbers: Sequence[str] = ()
+    """The op's attributes that the kernel takes."""
+
+    def constants(self, op: Op) -> Constants:
+        """What the kernel is compiled for, beside what its backend adds."""
+        return {}
+
+    def kind(self, op: Op) -> SolverKind:
+        return self.registry.solvers[op.kind]
+
+    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
+        parameters, scalars = self.kind(op).split(operands)
+        each = [(found[0].layout, len(found)) for found in parameters]
+        taken = [layout for layout, count in each for _ in range(count)]
+        return [*taken, *[""] * len(scalars)], [layout for layout, count in each for _ in range(count - 1)]
+
+    def elements(self, op: Op, operands: Types) -> Sequence[int]:
+        """How many numbers each parameter has."""
+        return [found[0].elements for found in self.kind(op).split(operands)[0]]
+
+    def arguments(self, op: Op) -> tuple[KernelFunction, Args, Args]:
+        """The kernel for so many arrays; the scalars and numbers that it takes first; the arrays that it takes last."""
+        parameters, scalars = self.kind(op).split([f"%{name}" for name in op.operands])
+        arrays = [name for found in parameters for name in found]
+        numbers = [float(op.attrs[key]) for key in self.numbers]
+        return several(self.function, len(arrays)), [*scalars, *numbers], arrays
 
 
 class OfferedBackend(Generic[C]):
@@ -198,6 +230,11 @@ def scalars(chain: Sequence[OpKind]) -> bool:
 def extras(chain: Sequence[OpKind]) -> int:
     """Operands that a chain of elementwise kinds reads beside the value that flows through it."""
     return sum(len(kind.scalar_operands) - 1 for kind in chain)
+
+
+def is_tail(chain: Sequence[OpKind]) -> bool:
+    """Whether a kernel with one further operand can apply the kinds to each number that it writes."""
+    return scalars(chain) and extras(chain) <= 1
 
 
 def with_extra(scalar: Scalar) -> Scalar:

@@ -13,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from alexdsl.data.statistics import Statistics
+from alexdsl.files import write_folder, write_whole
 from alexdsl.ir.protocol import Array
 from alexdsl.program import Program, leaves
-from alexdsl.train.files import write_folder, write_whole
 
 FORMAT = 2
 """What ``version`` in state.json is now; 1, without ``about``, is read too."""

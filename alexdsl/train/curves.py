@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from alexdsl.train.files import write_whole
+from alexdsl.files import write_whole
 
 Floats = NDArray[np.float64]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ NOT_WRITTEN = ("step", "val.images", "val.seconds")
 def installed() -> bool:
     """Whether events can be written here."""
     return find_spec("tensorboardX") is not None
+
+
+@contextlib.contextmanager
+def events(folder: Path, step: int) -> Iterator[Events | None]:
+    """An event file in a run's folder, closed at the end of the block; none where they cannot be written."""
+    if not installed():
+        yield None
+        return
+    written = Events(folder, step)
+    try:
+        yield written
+    finally:
+        written.close()
 
 
 class Events:

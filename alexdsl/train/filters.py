@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alexdsl.files import write_whole
 from alexdsl.ir.protocol import Array
-from alexdsl.train.files import write_whole
 
 GAP = 1
 ZOOM = 4

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alexdsl.files import remove_scratch, write_whole
 from alexdsl.train.checkpoint import BrokenCheckpointError, CheckpointError, checkpoints
-from alexdsl.train.files import remove_scratch, write_whole
 
 NEWEST = ".newest"
 """Beside runs, the name of the newest. Clocks are set back; where the file is missing, they must do."""

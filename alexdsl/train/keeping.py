@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from alexdsl.files import remove_folder
 from alexdsl.spec import Spec
 from alexdsl.train.checkpoint import checkpoints
-from alexdsl.train.files import remove_folder
 
 KEPT = 2
 """Last checkpoints that stay unless ``--keep`` says otherwise."""

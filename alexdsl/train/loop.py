@@ -19,7 +19,7 @@ from alexdsl.program import Program
 from alexdsl.train.about import describe, program_hash
 from alexdsl.train.checkpoint import State, restore, save_checkpoint
 from alexdsl.train.curves import History, save_curves
-from alexdsl.train.events import Events
+from alexdsl.train.events import Events, events
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
 from alexdsl.train.health import Health, Verdict
@@ -59,6 +59,10 @@ class Trainer:
     """Last checkpoints that stay, beside the best."""
     validate_last: bool = True
     """Whether the last step is validated though neither the spec nor an epoch's end asks for it."""
+    strict: bool = False
+    """Whether a verdict on the run's health stops it."""
+    events: Events | None = None
+    """Where metrics go beside the run's own lines, while it runs."""
     validations: list[dict[str, float]] = field(default_factory=list)
     stop: bool = False
     due: bool = False
@@ -67,11 +71,6 @@ class Trainer:
     """The step whose batch the program has."""
     amiss: DataError | None = None
     """Why the next step's batch cannot be had."""
-    strict: bool = False
-    """Whether a verdict on the run's health stops it."""
-
-    events: Events | None = None
-    """Where metrics go beside the run's own lines."""
 
     def __post_init__(self) -> None:
         self.health = Health(self.program)
@@ -108,7 +107,7 @@ class Trainer:
         """
         program = self.program
         self.listener.started(program.steps, self.steps, program.batch)
-        with interruptible(self._ask_to_stop):
+        with interruptible(self._ask_to_stop), events(self.folder.path, program.steps) as self.events:
             try:
                 if self.due:
                     self._validate()

@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F1, Function
-from alexdsl_cpu.offer import Call, Constants, Offer, extras, rows_of, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, is_tail, rows_of, tail, with_extra
 from alexdsl_cpu.structure import BLOCK
 from alexdsl_cpu.structure import add as plain
 
@@ -28,7 +28,7 @@ class Add(Offer):
     heads = ("add",)
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         same = rows_of(results[0])

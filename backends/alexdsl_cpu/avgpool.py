@@ -10,7 +10,7 @@ from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import pool_axes
 from alexdsl_cpu.dialect import F4, LANES, Function, f32, fill, load_some, store_some
 from alexdsl_cpu.maxpool import pool_constants
-from alexdsl_cpu.offer import Call, Offer, extras, head_attrs, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Offer, head_attrs, is_tail, tail, with_extra
 
 
 @kernel
@@ -73,7 +73,7 @@ class AvgPool(Offer):
     heads = ("avgpool", "avgpool_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name == "avgpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "avgpool_grad" and is_tail(chain[1:])
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names, made, attrs = [f"%{name}" for name in op.operands], f"%{op.name}", head_attrs(op)

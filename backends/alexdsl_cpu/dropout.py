@@ -11,7 +11,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import F1, L1, Function, f32
-from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, rows_of, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, head_attrs, is_tail, rows_of, tail, with_extra
 
 BLOCK = 1024
 """Counters of a unit, four elements each."""
@@ -83,7 +83,7 @@ class Dropout(Offer):
     heads = ("dropout", "dropout_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         same = rows_of(results[0])

@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu.dialect import CPU, F1, Function
-from alexdsl_cpu.offer import Call, Offer, extras, scalars, whole_chain, with_extra
+from alexdsl_cpu.offer import Call, Offer, is_tail, whole_chain, with_extra
 
 BLOCK = 4096
 """Elements of one unit of work: 16 KiB of each array."""
@@ -28,7 +28,7 @@ class Elementwise(Offer):
     """Any chain of kinds with a ``scalar``, with at most one operand beside the value that flows through."""
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and scalars(chain) and extras(chain) <= 1
+        return not keeps and is_tail(chain)
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         function = with_extra(whole_chain(op, self.registry, CPU))

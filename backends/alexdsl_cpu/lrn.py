@@ -17,11 +17,10 @@ from alexdsl_cpu.offer import (
     Call,
     Constants,
     Offer,
-    extras,
+    is_tail,
     padded,
     per_worker,
     retyped,
-    scalars,
     tail,
     with_extra,
 )
@@ -192,7 +191,7 @@ class Lrn(Offer):
             rest = rest[1:]
         elif names[0] != "lrn_grad":
             return names == ["lrn", "maxpool"]
-        return scalars(rest) and extras(rest) <= 1
+        return is_tail(rest)
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         return (Strategy("", per_worker(self._share(op, operands, results))),)

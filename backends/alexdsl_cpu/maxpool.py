@@ -11,7 +11,7 @@ from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import Axis, pool_axes
 from alexdsl_cpu.dialect import F2, F3, F4, U3, U4, Function, f32
-from alexdsl_cpu.offer import Call, Constants, Offer, extras, head_attrs, retyped, scalars, tail, with_extra
+from alexdsl_cpu.offer import Call, Constants, Offer, head_attrs, is_tail, retyped, tail, with_extra
 
 
 @kernel
@@ -105,7 +105,7 @@ class MaxPool(Offer):
     heads = ("maxpool", "maxpool_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name == "maxpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "maxpool_grad" and is_tail(chain[1:])
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names = [f"%{name}" for name in op.operands]

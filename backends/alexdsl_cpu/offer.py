@@ -10,13 +10,24 @@ from alexdsl.ir import offers
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction, Scalar
 from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of
-from alexdsl.ir.offers import Args, Constants, extras, head_attrs, retyped, scalars, tail_of, whole_chain, with_extra
+from alexdsl.ir.offers import (
+    Args,
+    Constants,
+    extras,
+    head_attrs,
+    is_tail,
+    retyped,
+    scalars,
+    tail_of,
+    whole_chain,
+    with_extra,
+)
 from alexdsl.ir.protocol import Registry
 from alexdsl_cpu.dialect import CPU
 
 __all__ = [
-    "FILTERS", "MAPS", "SLOTS", "Args", "Call", "Constants", "Offer", "extras", "head_attrs", "padded", "per_worker",
-    "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain", "with_extra",
+    "FILTERS", "MAPS", "SLOTS", "Args", "Call", "Constants", "Offer", "extras", "head_attrs", "is_tail", "padded",
+    "per_worker", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain", "with_extra",
 ]  # fmt: skip
 
 SLOTS = len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import Scalar, kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cuda.dialect import F1, Function, cuda, float32, uint32
-from alexdsl_cuda.offer import Call, Constants, Offer, extras, rows_of, scalars, tail, with_extra
+from alexdsl_cuda.offer import Call, Constants, Offer, is_tail, rows_of, tail, with_extra
 from alexdsl_cuda.quads import flat, read, size_of, thread, write
 
 TERMS = 4
@@ -66,7 +66,7 @@ class Add(Offer):
     heads = ("add",)
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         same = rows_of(results[0])

@@ -10,7 +10,7 @@ from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.layers.window import pool_axes
 from alexdsl_cuda.dialect import F1, Function, cuda, float32, int32, uint32
 from alexdsl_cuda.maxpool import inside, pool_constants
-from alexdsl_cuda.offer import Call, Constants, Offer, extras, head_attrs, scalars, tail, with_extra
+from alexdsl_cuda.offer import Call, Constants, Offer, head_attrs, is_tail, tail, with_extra
 from alexdsl_cuda.quads import fetch, flat, read, size_of, thread, write
 
 
@@ -97,7 +97,7 @@ class AvgPool(Offer):
     heads = ("avgpool", "avgpool_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name == "avgpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "avgpool_grad" and is_tail(chain[1:])
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names, made, attrs = [f"%{name}" for name in op.operands], f"%{op.name}", head_attrs(op)

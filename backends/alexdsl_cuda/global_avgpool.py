@@ -8,7 +8,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cuda.dialect import F1, Function, cuda, float32, uint32
-from alexdsl_cuda.offer import Call, Constants, Offer, extras, scalars, tail, with_extra
+from alexdsl_cuda.offer import Call, Constants, Offer, is_tail, tail, with_extra
 from alexdsl_cuda.quads import flat, read, size_of, thread, write
 
 
@@ -47,7 +47,7 @@ class GlobalAvgPool(Offer):
     heads = ("global_avgpool", "global_avgpool_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name == "global_avgpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "global_avgpool_grad" and is_tail(chain[1:])
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names, made = [f"%{name}" for name in op.operands], f"%{op.name}"

@@ -14,7 +14,7 @@ from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.ir.types import TensorType
 from alexdsl.layers.window import Axis, pool_axes
 from alexdsl_cuda.dialect import F1, I1, Function, cuda, float32, int32, uint32
-from alexdsl_cuda.offer import Call, Constants, Offer, extras, head_attrs, retyped, scalars, tail, with_extra
+from alexdsl_cuda.offer import Call, Constants, Offer, head_attrs, is_tail, retyped, tail, with_extra
 from alexdsl_cuda.quads import fetch, flat, read, size_of, thread, write
 
 
@@ -131,7 +131,7 @@ class MaxPool(Offer):
     heads = ("maxpool", "maxpool_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name == "maxpool_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "maxpool_grad" and is_tail(chain[1:])
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names, made = [f"%{name}" for name in op.operands], [f"%{r.name}" for r in op.results]

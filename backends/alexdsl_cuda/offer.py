@@ -9,13 +9,25 @@ from alexdsl.ir import offers
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction, Scalar
 from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of
-from alexdsl.ir.offers import Args, Constants, extras, head_attrs, retyped, scalars, tail_of, whole_chain, with_extra
+from alexdsl.ir.offers import (
+    Args,
+    Constants,
+    extras,
+    head_attrs,
+    is_tail,
+    retyped,
+    scalars,
+    tail_of,
+    whole_chain,
+    with_extra,
+)
 from alexdsl.ir.protocol import Registry
 from alexdsl_cuda.dialect import CUDA
 
 __all__ = [
     "FILTERS", "MAPS", "MOST_ELEMENTS", "THREADS", "Args", "Call", "Constants", "Offer", "blocks", "extras",
-    "head_attrs", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain", "with_extra",
+    "head_attrs", "is_tail", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain",
+    "with_extra",
 ]  # fmt: skip
 
 THREADS = 256

@@ -13,7 +13,7 @@ from alexdsl_cuda.gemm.calls import Plan
 from alexdsl_cuda.gemm.geometry import Geometry
 from alexdsl_cuda.gemm.plan import plan_forward, plan_input_grad, plan_weight_grad
 from alexdsl_cuda.gemm.plan_tensor import plan_tensor_forward, plan_tensor_input_grad, plan_tensor_weight_grad
-from alexdsl_cuda.offer import Call, Offer, extras, head_attrs, scalars, tail, with_extra
+from alexdsl_cuda.offer import Call, Offer, head_attrs, is_tail, tail, with_extra
 
 SIMT, TENSOR = "simt", "tensor"
 """Strategies: products in fp32, and of operands rounded to bf16."""
@@ -25,7 +25,7 @@ class Products(Offer):
     kind: ClassVar[str]
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and self._makes_output(chain[0].name) and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and self._makes_output(chain[0].name) and is_tail(chain[1:])
 
     def _makes_output(self, head: str) -> bool:
         """Whether the head's result is one that an epilogue can change on its way to memory."""

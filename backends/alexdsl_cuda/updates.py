@@ -1,4 +1,4 @@
-"""What solvers share on CUDA: one pass over the arrays of one parameter or of several, in place."""
+"""What solvers share on CUDA: blocks that each work on one parameter."""
 
 from __future__ import annotations
 
@@ -6,39 +6,20 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
 from alexdsl.ir.graph import Op
-from alexdsl.ir.kernels import KernelFunction, Scalar
-from alexdsl.ir.offers import several
-from alexdsl.ir.protocol import SolverKind, Types
-from alexdsl_cuda.offer import THREADS, Call, Constants, Offer
+from alexdsl.ir.kernels import Scalar
+from alexdsl.ir.offers import SolverOffer
+from alexdsl.ir.protocol import Types
+from alexdsl_cuda.offer import THREADS, Call, Constants
 from alexdsl_cuda.quads import size_of, whole_warps
 
 
-class Update(Offer):
+class Update(SolverOffer[Call]):
     """A solver's kernel. It takes the scalars, the numbers and the arrays of every parameter, and SIZE, PARAMETER and
     BEFORE among its constants: a block works on one parameter, a thread on SIZE of its elements."""
 
-    function: KernelFunction
-    numbers: Sequence[str] = ()
-    """The op's attributes that the kernel takes."""
-
-    def constants(self, op: Op) -> Constants:
-        """What the kernel is compiled for, beside SIZE, PARAMETER and BEFORE."""
-        return {}
-
-    def kind(self, op: Op) -> SolverKind:
-        return self.registry.solvers[op.kind]
-
-    def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        parameters, scalars = self.kind(op).split(operands)
-        each = [(found[0].layout, len(found)) for found in parameters]
-        taken = [layout for layout, count in each for _ in range(count)]
-        return [*taken, *[""] * len(scalars)], [layout for layout, count in each for _ in range(count - 1)]
-
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
-        parameters, scalars = self.kind(op).split([f"%{name}" for name in op.operands])
-        arrays = [name for found in parameters for name in found]
-        numbers = [float(op.attrs[key]) for key in self.numbers]
-        elements = [found[0].elements for found in self.kind(op).split(operands)[0]]
+        function, first, arrays = self.arguments(op)
+        elements = self.elements(op, operands)
         size = size_of(*elements)
         block = min(THREADS, whole_warps(max(elements) // size))
         ends = list(accumulate(-(-count // (size * block)) for count in elements))
@@ -48,8 +29,7 @@ class Update(Offer):
             "BEFORE": _rising((end, end - start) for start, end in pairwise([0, *ends[:-1]])),
             **self.constants(op),
         }
-        function = several(self.function, len(arrays))
-        return [Call(function, (*scalars, *numbers, *arrays), (ends[-1], 1, 1), constants, (block, 1, 1))]
+        return [Call(function, (*first, *arrays), (ends[-1], 1, 1), constants, (block, 1, 1))]
 
 
 def _rising(steps: Iterable[tuple[int, int]]) -> Scalar:

@@ -12,7 +12,7 @@ from benchmarks.bars import Bar, conclude, table
 
 
 def missed(bars: object) -> list[str]:
-    return [bar.what for bar in bars if bar.missed]  # type: ignore[attr-defined]
+    return [bar.what for bar in bars if bar.missed]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_an_unknown_peer_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["command", "--peers", "tensorflow"])
     with pytest.raises(SystemExit, match="2"):
-        command.main()  # type: ignore[attr-defined]
+        command.main()
     assert "'tensorflow' is none of torch" in capsys.readouterr().err
 
 

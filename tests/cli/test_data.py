@@ -47,8 +47,8 @@ def test_counts_of_the_corpus_add_up(tmp_path: Path, capsys: pytest.CaptureFixtu
     words = ["data", "prepare", str(tmp_path / "src"), str(tmp_path / "dst"), "--side", "16", "--processes", "2"]
     assert main(words) == 0
     said = capsys.readouterr()
-    stored = int(re.search(r"(\d+) stored in", said.out)[1])  # type: ignore[index]
-    skipped, found = map(int, re.search(r"(\d+) of (\d+) skipped", said.out).groups())  # type: ignore[union-attr]
+    stored = int(re.search(r"(\d+) stored in", said.out)[1])
+    skipped, found = map(int, re.search(r"(\d+) of (\d+) skipped", said.out).groups())
     assert stored + skipped == found == len(files)
     assert said.err.count("skipped: ") == 11
     assert f"skipped: and {skipped - 10} more" in said.err

@@ -36,7 +36,7 @@ ZERO = Statistics(np.zeros((3, 1, 1)), np.zeros(3), np.eye(3))
 
 
 def loader(workers: int, **options: object) -> Loader:
-    return Loader(TRAIN, SETTINGS, STATISTICS, 1, **{"val": VAL, "workers": workers, **options})  # type: ignore[arg-type]
+    return Loader(TRAIN, SETTINGS, STATISTICS, 1, **{"val": VAL, "workers": workers, **options})
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ PHOTO = DataSettings(Sample(), crop=16, batch=6, mean="none")
 
 
 def photo_loader(source: FolderSource, workers: int, **options: float) -> Loader:
-    return Loader(source, PHOTO, ZERO, 1, workers=workers, **options)  # type: ignore[arg-type]
+    return Loader(source, PHOTO, ZERO, 1, workers=workers, **options)
 
 
 class TestBrokenImages:

@@ -81,7 +81,7 @@ def test_reads_nothing_where_nothing_is_needed() -> None:
             raise AssertionError
 
     for mean, value in (("none", 0.0), (117.5, 117.5)):
-        got = statistics(Unreadable(), replace(COLOUR, augment=(), mean=mean))  # type: ignore[arg-type]
+        got = statistics(Unreadable(), replace(COLOUR, augment=(), mean=mean))
         assert got.mean.ravel().tolist() == [value] * 3
     assert statistics(SOURCE, replace(COLOUR, mean=3)).mean.ravel().tolist() == [3, 3, 3]
     assert statistics(SOURCE, replace(COLOUR, mean="none")).eigenvalues[0] > 0

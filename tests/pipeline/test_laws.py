@@ -21,7 +21,7 @@ MODES = ("train", "gradients", "predict")
 
 
 def _options(mode: str = "train", **given: object) -> Options:
-    return Options(REGISTRY, ExampleBackend(), mode, **given)  # type: ignore[arg-type]
+    return Options(REGISTRY, ExampleBackend(), mode, **given)
 
 
 def _outcomes(graph: Graph, given: Mapping[str, Array], options: Options) -> Iterator[tuple[str, Graph, Outcome]]:

@@ -70,7 +70,7 @@ def test_buffers_that_live_together_lie_apart(net: str, mode: str, save: str) ->
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_buffers_of_the_specs_lie_apart(path: object) -> None:
-    text = path.read_text(encoding="utf-8")  # type: ignore[attr-defined]
+    text = path.read_text(encoding="utf-8")
     graph = at_stage(bound(text), Options(REGISTRY, ExampleBackend()), "scheduled")
     if len(graph.ops) < 400:
         _check(graph)

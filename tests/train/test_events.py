@@ -36,9 +36,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     whole, writer, proto = (ModuleType(f"tensorboardX{part}") for part in ("", ".event_file_writer", ".proto"))
     session = SimpleNamespace(START="start")
-    whole.summary = SimpleNamespace(scalar=lambda tag, value: (tag, value), text=lambda tag, text: (tag, text))  # type: ignore[attr-defined]
-    writer.EventsWriter = Writer  # type: ignore[attr-defined]
-    proto.event_pb2 = SimpleNamespace(Event=SimpleNamespace, SessionLog=type("SessionLog", (), {  # type: ignore[attr-defined]
+    whole.summary = SimpleNamespace(scalar=lambda tag, value: (tag, value), text=lambda tag, text: (tag, text))
+    writer.EventsWriter = Writer
+    proto.event_pb2 = SimpleNamespace(Event=SimpleNamespace, SessionLog=type("SessionLog", (), {
         "START": session.START, "__init__": lambda self, status: None,
     }))  # fmt: skip
     for module in (whole, writer, proto):

@@ -58,7 +58,7 @@ def test_a_terminal_that_goes_away_is_survived(folder: Path, whole: Path) -> Non
         preexec_fn=lambda: _controlled_by(0),
     ) as process:  # fmt: skip
         os.close(end)
-        wait_for_step(folder, 5, process)  # type: ignore[arg-type]
+        wait_for_step(folder, 5, process)
         os.close(terminal)
         process.wait(60)
     assert process.returncode == 130

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from alexdsl.data.errors import DataError, ImageError
 from alexdsl.data.shards.listing import MOST_BYTES, Listed
-from alexdsl.data.whole import whole_file
+from alexdsl.files import whole_file
 
 VERSION = 1
 DESCRIPTION, INDEX, NAMES, SKIPPED = "dataset.json", "index.npy", "names.bin", "skipped.jsonl"

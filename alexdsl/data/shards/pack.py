@@ -18,7 +18,7 @@ from alexdsl.data.shards.convert import Options, convert
 from alexdsl.data.shards.index import checksum
 from alexdsl.data.shards.listing import Listed
 from alexdsl.data.statistics import colour_sums
-from alexdsl.data.whole import whole_file
+from alexdsl.files import whole_file
 
 BLOCK = 512
 """Bytes of a tar file's header."""

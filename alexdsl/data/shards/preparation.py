@@ -22,7 +22,7 @@ from alexdsl.data.shards.listing import Listing
 from alexdsl.data.shards.pack import Part, Task, file_sha256, part_path, place_path, read_part, tar_name, write_shard
 from alexdsl.data.shards.processes import in_processes
 from alexdsl.data.statistics import components
-from alexdsl.data.whole import remove_scratch, whole_file
+from alexdsl.files import remove_scratch, whole_file
 
 PER_SHARD = 1000
 _PLAN = "plan.json"

@@ -11,7 +11,7 @@ from alexdsl_cpu import linear
 from alexdsl_cpu.conv import direct, dots, in_place, winograd
 from alexdsl_cpu.conv.shape import Shape, shape_of
 from alexdsl_cpu.linear.sizes import Sizes
-from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, extras, scalars
+from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, is_tail
 
 
 class Conv(Offer):
@@ -20,7 +20,7 @@ class Conv(Offer):
     heads = ("conv", "conv_input_grad", "conv_weight_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
-        return not keeps and chain[0].name != "conv_weight_grad" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name != "conv_weight_grad" and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         head = op.kind.split("+")[0]

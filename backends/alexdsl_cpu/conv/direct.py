@@ -224,13 +224,11 @@ def calls(op: Op, shape: Shape, results: Types, registry: Registry) -> Sequence[
     """The kernel calls of an op."""
     rows, columns, tile = shape.rows, shape.columns, _rows(shape)
     share = padded(tile * columns.out * shape.window)
-    pairs = ((a.kernel, a.stride, a.dilation, a.before) for a in (rows, columns))
-    window = tuple(size for pair in zip(*pairs, strict=True) for size in pair)
     names = [f"%{name}" for name in op.operands]
     if shape.head == "conv_weight_grad":
         part = padded(sum(t.elements for t in results))
         made, bias, block = [f"%{r.name}" for r in op.results], len(results) == 2, 4096
-        args: Args = (*names, "workspace", shape.groups, tile, share, shape.window, SEGMENTS, part, *window)
+        args: Args = (*names, "workspace", shape.groups, tile, share, shape.window, SEGMENTS, part, *shape.geometry)
         added: Args = (made[0], made[-1], "workspace", SEGMENTS, part)
         return [
             Call(conv_weight_grad, args, SEGMENTS, {"BIAS": bias}),
@@ -240,11 +238,11 @@ def calls(op: Op, shape: Shape, results: Types, registry: Registry) -> Sequence[
     other = names[-1] if len(epilogue.args) == 2 else result
     constants = {"EPILOGUE": with_extra(epilogue)}
     if shape.head == "conv_input_grad":
-        args = (*names[:2], other, result, "workspace", shape.groups, tile, share, *window)
+        args = (*names[:2], other, result, "workspace", shape.groups, tile, share, *shape.geometry)
         return [Call(conv_input_grad, args, shape.images, constants)]
     tiles = -(-rows.out // tile)
     arrays = (names[0], names[1], names[2] if shape.bias else names[1], other, result, "workspace")
-    args = (*arrays, shape.groups, tile, tiles, share, *window)
+    args = (*arrays, shape.groups, tile, tiles, share, *shape.geometry)
     return [Call(conv, args, shape.images * tiles, {**constants, "BIAS": shape.bias})]
 
 

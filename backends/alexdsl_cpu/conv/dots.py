@@ -78,12 +78,10 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
     """The kernel call of an op."""
     pixels, _ = _tiles(shape)
     tiles = -(-_pixels(shape) // pixels)
-    pairs = ((a.kernel, a.stride, a.dilation, a.before) for a in (shape.rows, shape.columns))
-    window = tuple(size for pair in zip(*pairs, strict=True) for size in pair)
     epilogue, result, names = tail(op, registry), f"%{op.name}", [f"%{name}" for name in op.operands]
     other = names[-1] if len(epilogue.args) == 2 else result
     arrays = (names[0], names[1], names[2] if shape.bias else names[1], other, result, "workspace")
-    args: Args = (*arrays, shape.groups, pixels, tiles, _share(shape), *window)
+    args: Args = (*arrays, shape.groups, pixels, tiles, _share(shape), *shape.geometry)
     constants: Constants = {
         "ROWS": ROWS, "COLUMNS": COLUMNS[ROWS], "DEPTH": DEPTH, "DOTS": dots(ROWS, COLUMNS[ROWS]), "BIAS": shape.bias,
         "EPILOGUE": with_extra(epilogue),

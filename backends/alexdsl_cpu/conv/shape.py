@@ -29,6 +29,12 @@ class Shape:
         return self.inputs * self.rows.kernel * self.columns.kernel
 
     @property
+    def geometry(self) -> tuple[int, ...]:
+        """Kernel, stride, dilation and padding before, each of rows and of columns, as kernels take them."""
+        pairs = ((axis.kernel, axis.stride, axis.dilation, axis.before) for axis in (self.rows, self.columns))
+        return tuple(size for pair in zip(*pairs, strict=True) for size in pair)
+
+    @property
     def multiply_adds(self) -> int:
         return self.copied * self.filters
 

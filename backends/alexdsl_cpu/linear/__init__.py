@@ -9,7 +9,7 @@ from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.linear import blas, dots, registers
 from alexdsl_cpu.linear.sizes import Sizes, sizes_of
-from alexdsl_cpu.offer import Call, Offer, extras, scalars
+from alexdsl_cpu.offer import Call, Offer, is_tail
 
 
 class Linear(Offer):
@@ -19,7 +19,7 @@ class Linear(Offer):
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         # A gradient of maps leaves in rows while what follows wants channels last: only flat values take an epilogue.
-        return not keeps and chain[0].name == "linear" and scalars(chain[1:]) and extras(chain[1:]) <= 1
+        return not keeps and chain[0].name == "linear" and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         return [""] * len(operands), [""] * len(results)

@@ -14,7 +14,7 @@ from alexdsl_cuda.dialect import CUDA
 from alexdsl_cuda.lrn.pixels import lrn, lrn_grad
 from alexdsl_cuda.lrn.pooled import lrn_maxpool, maxpool_grad_lrn_grad
 from alexdsl_cuda.maxpool import indexed, inside, maxpool, places_size, pool_constants
-from alexdsl_cuda.offer import Args, Call, Constants, Offer, extras, scalars, tail, with_extra
+from alexdsl_cuda.offer import Args, Call, Constants, Offer, is_tail, tail, with_extra
 from alexdsl_cuda.quads import flat, size_of, whole_warps
 
 LEAST_THREADS, MOST_THREADS = 256, 512
@@ -42,7 +42,7 @@ class Lrn(Offer):
             rest = rest[1:]
         elif names[0] != "lrn_grad":
             return names == ["lrn", "maxpool"]
-        return scalars(rest) and extras(rest) <= 1
+        return is_tail(rest)
 
     def strategies(self, op: Op, operands: Types, results: Types) -> Sequence[Strategy]:
         x = _input(op, operands)

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import (
-    bytes_text,
-    device_arguments,
-    devices,
-    load_spec,
-    overrides,
-    set_argument,
-    tune_argument,
-    tuned,
-)
+from alexdsl.cli.common import device_arguments, set_argument, tune_argument, tuned
+from alexdsl.cli.run.checks import check_fit, check_memory
+from alexdsl.cli.run.job import RUNS, SAVE_EVERY, Job, choice_of, job_of
 
 if TYPE_CHECKING:
     from alexdsl.cli.show import Show
     from alexdsl.data.resolve import Resolved
     from alexdsl.data.statistics import Statistics
-    from alexdsl.devices import Choice
     from alexdsl.program import Program
     from alexdsl.spec import Spec
     from alexdsl.train.folder import RunFolder
     from alexdsl.train.interrupts import Patience
-
-RUNS = Path("runs")
-SAVE_EVERY = 500
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -86,18 +73,6 @@ def arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is to be run: the spec, the folder of the run that it goes on with (none for a new one), when to save and
-    how many checkpoints to keep; a line for each change of the spec since its last checkpoint."""
-
-    spec: Spec
-    folder: RunFolder | None
-    save_every: int
-    keep: int
-    changes: Sequence[str] = ()
-
-
 def run(args: argparse.Namespace) -> int:
     """Train; see ``arguments``."""
     from rich.console import Console
@@ -140,7 +115,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
 
     if args.tensorboard and not installed():
         raise InputError("--tensorboard needs tensorboardX: pip install 'alexdsl[tensorboard]'")
-    job = _job(args)
+    job = job_of(args)
     spec = job.spec
     if spec.data is None:
         raise InputError(f"{spec.source.name} has no data block, so there is nothing to train on")
@@ -151,11 +126,10 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     resolved = resolve(spec.data)
     if resolved.notice and job.folder is None:
         show.note(resolved.notice)
-    _check_classes(spec, resolved)
-    _check_images(spec, resolved)
+    check_fit(spec, resolved)
     patience = Patience()
-    choice = _choice(args, job)
-    _check_memory(spec, choice)
+    choice = choice_of(args, job)
+    check_memory(spec, choice)
     show.note(f"runs on {', '.join(dict.fromkeys(choice.bound.values()))}: {choice.why}")
     known = job.folder.facts.get("strategies") if job.folder else None
     program = compile(spec, choice.backend, device=choice.bound, seed=spec.seed, strategies=known, progress=patience)
@@ -197,7 +171,6 @@ def _train(
     from alexdsl.data.loader import Loader
     from alexdsl.ir.text import print_graph
     from alexdsl.train.checkpoint import read_state, take_weights
-    from alexdsl.train.events import Events, installed
     from alexdsl.train.keeping import best_step, remove_others
     from alexdsl.train.loop import Trainer
 
@@ -229,8 +202,8 @@ def _train(
             job.save_every,
             job.keep,
             not imagined,
+            strict,
         )
-        trainer.strict = strict
         if imagined:
             name = "".join(sorted(imagined))
             show.note(f"{name} is slow: the last step is validated only where solver.validate or an epoch asks for it")
@@ -255,12 +228,7 @@ def _train(
             f"{spec.name}: {len(resolved.train):,} images, batch {program.batch}, steps {program.steps} to {steps:,}, "
             f"{threads} threads, run folder {folder.path}"
         )
-        trainer.events = Events(folder.path, program.steps) if installed() else None
-        try:
-            finished = trainer.run()
-        finally:
-            if trainer.events is not None:
-                trainer.events.close()
+        finished = trainer.run()
         show.close()
         if finished:
             show.note(f"done: {folder.path}")
@@ -268,30 +236,6 @@ def _train(
             show.note(f"stopped after step {program.steps} and saved; go on with: alexdsl run --resume {folder.path}")
         program.close()
         return 0 if finished else 130
-
-
-def _job(args: argparse.Namespace) -> Job:
-    from alexdsl.train.folder import RunError, find_checkpoint
-    from alexdsl.train.keeping import KEPT
-
-    for name in ("steps", "epochs", "save_every", "keep"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} expects a number of at least 1")
-    if args.steps is not None:
-        args.set = [*args.set, f"solver.steps={args.steps}"]
-    if args.epochs is not None:
-        args.set = [*args.set, f"solver.epochs={args.epochs}"]
-    try:
-        if args.resume is not None:
-            return _resumed(args)
-        if args.spec is None:
-            raise InputError("name a spec to run, or --resume; for example: alexdsl run specs/alexnet.net")
-        if args.init_from is not None:
-            args.init_from = find_checkpoint(args.init_from).resolve()
-        return Job(load_spec(args, args.seed or 0), None, args.save_every or SAVE_EVERY, args.keep or KEPT)
-    except RunError as error:
-        raise InputError(str(error)) from error
 
 
 def _created(args: argparse.Namespace, spec: Spec) -> RunFolder:
@@ -303,70 +247,6 @@ def _created(args: argparse.Namespace, spec: Spec) -> RunFolder:
         raise InputError(str(error)) from error
 
 
-def _resumed(args: argparse.Namespace) -> Job:
-    """The run as it was recorded, with what its spec and ``--set`` now say otherwise. Raises InputError where a
-    difference is refused."""
-    from alexdsl.language import Source
-    from alexdsl.spec import from_source
-    from alexdsl.train.folder import RunFolder
-    from alexdsl.train.keeping import KEPT
-
-    if any(given is not None for given in (args.spec, args.seed, args.out, args.init_from)):
-        raise InputError("--resume takes these from the run itself: leave SPEC, --seed, --out and --init-from out")
-    if args.tune is not None:
-        raise InputError("--tune is for new runs: a resumed one keeps the strategies that it began with")
-    folder = RunFolder.open(Path(args.resume)) if args.resume else RunFolder.newest(RUNS)
-    facts = folder.facts
-    changed = overrides(args.set)
-    merged = {**facts["overrides"], **changed}
-    for name, other in (("solver.steps", "solver.epochs"), ("solver.epochs", "solver.steps")):
-        if name in changed and other not in changed:
-            merged.pop(other, None)
-    source = Source(facts["spec"], folder.spec_text)
-    spec = from_source(source, Path(facts["spec"]), merged, facts["seed"])
-    save_every = args.save_every or facts.get("save_every", SAVE_EVERY)
-    return Job(spec, folder, save_every, args.keep or facts.get("keep", KEPT), _changes(folder, spec))
-
-
-def _changes(folder: RunFolder, spec: Spec) -> Sequence[str]:
-    """A line for each difference between the spec and that of the last checkpoint. Raises InputError."""
-    from alexdsl.cli.predict import trained_spec
-    from alexdsl.train.about import versions
-    from alexdsl.train.changes import changes
-    from alexdsl.train.checkpoint import read_state
-
-    last = folder.last_checkpoint()
-    if last is None:
-        return ()
-    with folder.reading(last):
-        state = read_state(last)
-    known = state.about.get("versions", versions())
-    lines = [
-        f"{name}: {known.get(name)} at the checkpoint, {number} now: from here on bits may differ"
-        for name, number in versions().items()
-        if known.get(name) != number
-    ]
-    if (state.spec, dict(state.overrides)) != (spec.source.text, dict(spec.overrides)):
-        found = changes(trained_spec(last, state), spec)
-        refused = [str(change) for change in found if change.refused]
-        if refused:
-            others = [str(change) for change in found if not change.refused]
-            raise InputError("\n  ".join([f"{last} was written under another spec:", *refused, *others]))
-        lines += map(str, found)
-    return lines
-
-
-def _choice(args: argparse.Namespace, job: Job) -> Choice:
-    """Where the run's logical devices are, by ``--device`` and ``--map``; a resumed run stays where it was unless told.
-    Raises InputError, Unavailable."""
-    known = job.folder.facts.get("devices") if job.folder else None
-    if args.checks:
-        if args.device != "emu" or args.map:
-            raise InputError("--checks looks at what the emulator runs: use it with --device emu")
-        args.device = "emu:checked"
-    return devices(args, job.spec.graph.attrs["devices"], known)
-
-
 def _steps(spec: Spec, loader: object) -> int:
     from alexdsl.data.loader import Loader
 
@@ -376,47 +256,3 @@ def _steps(spec: Spec, loader: object) -> int:
     if spec.solver.epochs is None:
         raise InputError("the solver does not say how long to train: add epochs = ... or steps = ..., or use --steps")
     return loader.steps(spec.solver.epochs)
-
-
-def _check_classes(spec: Spec, resolved: Resolved) -> None:
-    """The data must have classes to tell apart, with scores of their own."""
-    if len(resolved.classes) < 2:
-        raise InputError(f"{resolved.train.description}: with a single class there is nothing to learn")
-    name = spec.shaped.outputs.get("logits")
-    scores = spec.shaped.type(name).shape[1] if name else None
-    if scores is not None and len(resolved.classes) > scores:
-        raise InputError(
-            f"the data has {len(resolved.classes)} classes, but '{name}' gives {scores} scores: "
-            "linear(data.classes) counts them"
-        )
-
-
-def _check_images(spec: Spec, resolved: Resolved) -> None:
-    """The prepared images must be what the net's input takes."""
-    from alexdsl.data.resizing import image_shape
-
-    assert spec.data is not None
-    given = image_shape(spec.data, resolved.train)
-    for op in spec.graph:
-        if op.kind == "input" and "shape" in op.attrs and tuple(op.attrs["shape"]) != given:
-            wanted = list(op.attrs["shape"])
-            raise InputError(
-                f"{op.location}: input {op.name} takes {wanted}, but the data block prepares images of {list(given)}: "
-                "see its crop, resize and channels"
-            )
-
-
-def _check_memory(spec: Spec, choice: Choice) -> None:
-    """Refuse what the devices cannot hold, before it is allocated."""
-    from alexdsl.fitting import Plans, fullest, largest_batch
-    from alexdsl.registry import backend
-
-    found = backend(choice.backend)
-    rooms = {real: found.memory(real) for real in choice.bound.values()}
-    plans = Plans(spec, found)
-    device, needed = fullest(plans, choice.bound, rooms)
-    if needed > rooms[device]:
-        whose = "this machine" if device == "cpu" else device
-        batch = largest_batch(plans, choice.bound, rooms)
-        advice = f"--set data.batch={batch} would fit" if batch else "not even one image fits"
-        raise InputError(f"the run needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")

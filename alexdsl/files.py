@@ -1,30 +1,40 @@
-"""Files that are whole or not there: written under another name, forced to disk, then renamed."""
+"""Files and folders that are whole or not there: written under another name, forced to disk, then renamed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a file in one step as far as anyone can see. Raises OSError; then the old file is still there."""
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which appears under its name when the block has ended well; else the old one is still there.
+    Raises OSError, naming the file."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with scratch.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+        with scratch.open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:
-        error.filename = str(path)  # writing itself does not say where
+        if error.filename in (None, str(scratch)):  # writing itself does not say where
+            error.filename = str(path)
         raise
     finally:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file in one step as far as anyone can see. Raises OSError; then the old file is still there."""
+    with whole_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
