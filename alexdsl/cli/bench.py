@@ -122,8 +122,8 @@ def lines(
 
 def _phase(op: Op, registry: Registry) -> str:
     kinds = op.kind.split("+")
-    if kinds[0] in registry.solvers:
-        return "update"
+    if kinds[-1] in registry.solvers:
+        return "update" if len(kinds) == 1 else "backward, update"
     if kinds[0] in MOVES:
         return "moves"
     return "backward" if any(kind.endswith("_grad") for kind in kinds) else "forward"

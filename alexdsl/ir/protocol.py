@@ -53,6 +53,11 @@ class OpKind(ABC):
     operands are ``a``, ``b``): backends inline it into the kernels of other ops. None: not elementwise."""
     scalar_operands: ClassVar[tuple[str, ...]] = ("x",)
 
+    @property
+    def flow(self) -> int:
+        """The operand that the op before gives where this one is fused to it."""
+        return 0
+
     @abstractmethod
     def infer(self, types: Types, attrs: Attrs) -> Sequence[TensorType]:
         """The results' types. Raises ShapeError."""
@@ -202,6 +207,10 @@ class SolverKind(OpKind):
     """Settings that blocks may change for some parameters."""
     inplace: ClassVar[Mapping[int, int]] = {0: 0, 1: 1}
 
+    @property
+    def flow(self) -> int:
+        return len(self.states) + 1
+
     @abstractmethod
     def update(
         self, weight: Array, states: Sequence[Array], grad: Array, scalars: Sequence[Array], attrs: Attrs
@@ -295,12 +304,17 @@ class Registry:
         return self.ops[name]
 
     def replaced(self, op: Op) -> Mapping[int, int]:
-        """The results of an op that take over the storage of an operand (result: operand); in a fused op its head's."""
-        head, _, more = op.kind.partition("+")
-        if not more:
-            return self[head].replaced(len(op.operands))
-        keep = op.attrs["keep"]
-        return {keep.index(f"0.{result}"): operand for result, operand in self[head].inplace.items()}
+        """The results of an op that take over the storage of an operand (result: operand)."""
+        if "+" not in op.kind:
+            return self[op.kind].replaced(len(op.operands))
+        found, before = {}, 0
+        for position, step in enumerate(op.attrs["steps"]):
+            kind = self[step["kind"]]
+            for result, operand in kind.replaced(step["operands"]).items():
+                given = bool(position) and operand > kind.flow
+                found[op.attrs["keep"].index(f"{position}.{result}")] = before + operand - given
+            before += step["operands"] - bool(position)
+        return found
 
 
 def _added(what: str, known: Mapping[str, N], more: Iterable[N]) -> Mapping[str, N]:

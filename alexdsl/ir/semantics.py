@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Step:
-    """One member of a fused op; its first operand is the step's before, ``operands`` counts all of its own."""
+    """One member of a fused op; its operand ``flow`` is the step's before, ``operands`` counts all of its own."""
 
     kind: str
     attrs: Attrs
@@ -30,8 +30,8 @@ def steps(attrs: Attrs) -> list[Step]:
     return [Step(s["kind"], s["attrs"], s["operands"], s["results"]) for s in attrs["steps"]]
 
 
-def fuse_ops(chain: Sequence[Op], keep: Iterable[str]) -> Op:
-    """One op for a chain in which each op's first operand is the first result of the op before.
+def fuse_ops(chain: Sequence[Op], keep: Iterable[str], registry: Registry) -> Op:
+    """One op for a chain in which each op's operand ``flow`` is the first result of the op before.
 
     ``keep`` names the results that others still read; the last op's results are always kept.
     """
@@ -40,7 +40,8 @@ def fuse_ops(chain: Sequence[Op], keep: Iterable[str]) -> Op:
     operands: list[str] = []
     results = []
     for position, op in enumerate(chain):
-        operands += op.operands[1 if position else 0 :]
+        flow = registry[op.kind].flow if position else None
+        operands += [name for i, name in enumerate(op.operands) if i != flow]
         members.append(
             {"kind": op.kind, "attrs": dict(op.attrs), "operands": len(op.operands), "results": len(op.results)}
         )
@@ -156,8 +157,9 @@ class Semantics:
         last: list[T] = []
         for position, step in enumerate(steps(attrs)):
             count = step.operands - (1 if position else 0)
-            given = [*last[:1], *rest[:count]] if position else rest[:count]
-            rest = rest[count:]
+            given, rest = rest[:count], rest[count:]
+            if position:
+                given.insert(self.registry[step.kind].flow, last[0])
             last = run(step, given)
             made.update({f"{position}.{i}": value for i, value in enumerate(last)})
         return [made[key] for key in attrs["keep"]]

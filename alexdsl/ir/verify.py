@@ -65,9 +65,9 @@ def _illegal(graph: Graph, op: Op, registry: Registry) -> Iterator[str]:
         past = graph.stage != "program" and STAGES.index(graph.stage) > STAGES.index(kind.last_stage)
         if past or not reached(graph, kind.first_stage):
             yield f"'{name}' is legal from '{kind.first_stage}' to '{kind.last_stage}'"
-        if "+" in op.kind and (kind.inplace if position else 0 in kind.inplace):
-            yield f"'{name}' acts in place, and is not fused"
-        elif "+" in op.kind and any(f"0.{result}" not in op.attrs["keep"] for result in kind.inplace):
+        if "+" in op.kind and (kind.flow in kind.inplace.values() if position else 0 in kind.inplace):
+            yield f"'{name}' acts in place on what flows, and is not fused"
+        elif "+" in op.kind and any(f"{position}.{result}" not in op.attrs["keep"] for result in kind.inplace):
             yield f"'{name}' acts in place, and does not keep what it makes there"
     if "+" in op.kind and not reached(graph, "fused"):
         yield "fused ops come with stage 'fused'"

@@ -15,6 +15,8 @@ from alexdsl.program import Program, leaves
 
 SAMPLED = 1 << 16
 """Elements that an average is taken over: of a larger array that many, at equal steps."""
+SIDE = 256
+"""Inputs and outputs of such an array that is made for it."""
 PASSED_ON = ("maxpool", "lrn", "dropout", "flatten")
 """Kinds that give 0 where all that they see is 0: a dead unit is still seen to be dead behind them."""
 FEW = 4
@@ -90,8 +92,17 @@ class Watch:
             chain = op.layer.rpartition(".")[0]
             layer = self.look.layers.get(self._chain.get(op.layer, chain))
             if layer is not None:
-                found = _size(_sampled(executable.peek(op.name)))
+                found = self._gradient(op, executable)
                 layer.gradient = found if isnan(layer.gradient) else max(found, layer.gradient)
+
+    def _gradient(self, op: Op, executable: Executable) -> float:
+        """The root mean square of a weight's gradient. One that went into the weight at once, which only linear layers'
+        do, is made again, of some inputs and outputs."""
+        if op.kind.rpartition("+")[2] not in self._program.registry.solvers:
+            return _size(_sampled(executable.peek(op.name)))
+        rows = (array.reshape(len(array), -1) for array in map(executable.peek, op.operands[:2]))
+        x, dy = (array[:, :: max(1, array.shape[1] // SIDE)].astype(np.float64) for array in rows)
+        return _size(dy.T @ x)
 
     def done(self) -> Look:
         """What was seen of the step, which is now over."""

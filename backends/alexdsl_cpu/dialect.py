@@ -76,6 +76,11 @@ def store_some(array: Any, at: int, value: Any, count: int) -> None:
     raise NotImplementedError("vectors exist in compiled kernels only")
 
 
+def prefetch(array: Any, at: int) -> None:
+    """Have the cache line with place ``at`` brought near, if there is one."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
 def total(value: Any) -> float:
     """The sum of a vector's numbers."""
     raise NotImplementedError("vectors exist in compiled kernels only")
@@ -95,7 +100,7 @@ import numpy as np
 from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm, tanh
-from alexdsl_cpu.vectors import LANES, fill, load, load_some, store, store_some, total
+from alexdsl_cpu.vectors import LANES, fill, load, load_some, prefetch, store, store_some, total
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {

@@ -125,6 +125,20 @@ def store_some(_typing: Any, array: Any, at: Any, value: Any, count: Any) -> Any
 
 
 @intrinsic
+def prefetch(_typing: Any, array: Any, at: Any) -> Any:
+    """Have the cache line with place ``at`` of a flat array brought near; it need not be there."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.bitcast(_place(context, builder, signature, args), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        function = _function(builder, "llvm.prefetch.p0i8", ir.VoidType(), [place.type, number, number, number])
+        builder.call(function, [place, number(0), number(2), number(1)])  # to read, into the second cache, data
+        return context.get_dummy_value()
+
+    return types.void(array, at), codegen
+
+
+@intrinsic
 def total(_typing: Any, value: Any) -> Any:
     """The sum of a vector's numbers, by halves."""
 

@@ -14,12 +14,16 @@ from alexdsl_cpu.conv.sheet import sheet
 from alexdsl_cpu.conv.transforms import Matrix, line, transforms, transpose
 
 from alexdsl.ir.backend import Strategy
+from alexdsl.ir.clipping import CLIPPING
 from alexdsl.ir.graph import Graph, Op
 from alexdsl.ir.protocol import Registry, Types
+from alexdsl.ir.types import f32
 from alexdsl.layers.window import Axis
+from alexdsl.registry import registry
+from alexdsl.solvers import SOLVERS
 from benchmarks.strategies import error, loaded
 from benchmarks.strategies import products as products_of
-from tests.backends.chains import BIAS, CONV, CONV_GRAD, FILTER, MAPS, Builder, Target, layer_ops, values
+from tests.backends.chains import BIAS, CONV, CONV_GRAD, FILTER, MAPS, SOLVING, Builder, Target, layer_ops, values
 from tests.backends.test_cpu_kernels import CPU
 from tests.backends.test_cpu_kernels import _cache as _cache  # the kernels of both files are compiled once
 from tests.layers.samples import REGISTRY, Sample
@@ -79,7 +83,7 @@ def check_layer(sample: Sample, strategy: str, tolerance: float = 2e-6) -> None:
 def strategies_of(graph: Graph) -> Sequence[Strategy]:
     """What is offered for the last op of a graph."""
     op = graph.ops[-1]
-    return backend(REGISTRY).strategies(op, graph.types(op.operands), graph.types(r.name for r in op.results))
+    return backend(registry()).strategies(op, graph.types(op.operands), graph.types(r.name for r in op.results))
 
 
 def offered(sample: Sample) -> list[str]:
@@ -126,6 +130,35 @@ def test_epilogues_of_every_strategy(strategy: str) -> None:
 def test_every_strategy_of_a_linear_layer_is_the_reference(sizes: tuple[int, int, int], strategy: str) -> None:
     images, inputs, units = sizes
     check_layer(Sample("linear", {"units": units}, ((images, inputs),)), strategy)
+
+
+@pytest.mark.parametrize("strategy", ["blas", "registers"])
+@pytest.mark.parametrize("sizes", [(8, 96, 16), (7, 865, 40), (33, 1200, 64), (2, 20, 9)])
+def test_a_gradient_goes_into_its_weights_at_once(sizes: tuple[int, int, int], strategy: str) -> None:
+    """Which weights are reached twice, and columns beyond a span, show in the sizes."""
+    images, inputs, units = sizes
+    weight = f32(units, inputs)
+    arrays = {"x": f32(images, inputs), "dy": f32(images, units), "weight": weight, "velocity": weight, "rate": f32()}
+    for (kind, settings), bias in product((SOLVING[name] for name in SOLVING if "adam" not in name), (True, False)):
+        builder = Builder(REGISTRY.extended(SOLVERS), **arrays)
+        grads = "dw db" if bias else "dw"
+        builder.op("linear_weight_grad", "x dy", grads, {"units": units, "bias": bias})
+        builder.op(kind, "weight velocity dw rate", "weight.new velocity.new", settings)
+        chain = builder.chain("weight.new", "velocity.new", *grads.split()[1:])
+        assert [op.kind for op in chain.fused(only(strategy)) if op.operands] == [f"linear_weight_grad+{kind}"]
+        if images == 8 or settings["velocity"] == "inside":
+            chain.check(only(strategy), values(chain))
+
+
+def test_a_gradient_that_is_clipped_is_written() -> None:
+    arrays = {"x": f32(8, 96), "dy": f32(8, 16), "weight": f32(16, 96), "velocity": f32(16, 96), "rate": f32()}
+    builder = Builder(REGISTRY.extended(SOLVERS).extended(CLIPPING), **arrays)
+    builder.op("linear_weight_grad", "x dy", "dw", {"units": 16, "bias": False})
+    builder.op("square_sum", "dw", "total", {}).op("clip", "dw total", "clipped", {"limit": 0.1})
+    builder.op("sgd", "weight velocity clipped rate", "weight.new velocity.new", SOLVING["sgd inside"][1])
+    chain = builder.chain()
+    assert len([op for op in chain.fused(CPU) if op.operands]) == 4
+    chain.check(CPU, values(chain))
 
 
 @pytest.mark.parametrize("strategy", ["blas", "registers", "dots"])

@@ -35,7 +35,7 @@ def _values() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_fused_op_is_its_members_in_order() -> None:
     x, other = _values()
-    fused = fuse_ops(CHAIN, ["index", "a"])
+    fused = fuse_ops(CHAIN, ["index", "a"], REGISTRY)
     assert (fused.kind, fused.operands) == ("relu+add+maxpool+tanh", ("x", "other"))
     assert [r.name for r in fused.results] == ["a", "index", "d"]
     a = SEMANTICS.reference("relu", [x], {})[0]
@@ -50,7 +50,7 @@ def test_a_fused_op_is_its_members_in_order() -> None:
 
 def test_a_fused_op_costs_what_its_members_cost() -> None:
     attrs = {"units": 3, "bias": False}
-    fused = fuse_ops([_op("linear", "x w", "y", **attrs), _op("relu", "y", "z")], [])
+    fused = fuse_ops([_op("linear", "x w", "y", **attrs), _op("relu", "y", "z")], [], REGISTRY)
     types = [f32(2, 5), f32(3, 5)]
     assert (
         SEMANTICS.multiply_adds(fused.kind, types, fused.attrs) == 30 == SEMANTICS.multiply_adds("linear", types, attrs)

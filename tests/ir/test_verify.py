@@ -70,7 +70,7 @@ BROKEN: dict[str, tuple[Callable[[], Graph], str]] = {
     "fused too soon": (lambda: _changed(_after("infer"), _kind("tanh"), kind="tanh+tanh"), "come with stage 'fused'"),
     "fused in place": (
         lambda: _changed(_after("fuse"), _kind("sgd"), kind="sgd+relu"),
-        "'sgd' acts in place, and is not fused",
+        "'sgd' acts in place on what flows, and is not fused",
     ),
     "fused in place, and lost": (
         lambda: _attrs(_after("fuse", "resnet"), "batch_norm+relu", keep=("1.0",)),

@@ -199,7 +199,7 @@ def test_updates_wait_for_a_reader_that_fusing_moved() -> None:
     fused = fuse(graph, REGISTRY, _GluesAll())
     verify(fused, REGISTRY)
     order = [op.kind for op in fused if weight in op.operands]
-    assert order[-1] == "sgd"
+    assert order[-1] == "conv_weight_grad+sgd"
 
 
 class _GluesAll(ExampleBackend):

@@ -10,14 +10,18 @@ from alexdsl.ir.protocol import OpKind, Registry, Types
 from alexdsl_cpu.linear import blas, dots, registers
 from alexdsl_cpu.linear.sizes import Sizes, sizes_of
 from alexdsl_cpu.offer import Call, Offer, is_tail
+from alexdsl_cpu.sgd import Sgd
 
 
 class Linear(Offer):
-    """``linear`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand."""
+    """``linear`` and its two gradients; an epilogue takes elementwise kinds, with at most one further operand. A
+    weight's gradient may go into momentum's update at once, so that it is never written."""
 
     heads = ("linear", "linear_input_grad", "linear_weight_grad")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        if chain[0].name == "linear_weight_grad":
+            return not keeps and len(chain) == 2 and chain[1].name in Sgd.heads
         # A gradient of maps leaves in rows while what follows wants channels last: only flat values take an epilogue.
         return not keeps and chain[0].name == "linear" and is_tail(chain[1:])
 

@@ -11,10 +11,11 @@ from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import Registry
-from alexdsl_cpu.dialect import F1, F2, LANES, Function, f32, load_some, store
-from alexdsl_cpu.linear.sizes import Sizes, made_of, operands_of, other_of
+from alexdsl_cpu.dialect import F1, F2, LANES, Function, load_some, prefetch, store
+from alexdsl_cpu.linear.sizes import Sizes, made_of, operands_of, other_of, sum_images, update_of
 from alexdsl_cpu.offer import Args, Call, Constants, padded, per_worker, tail, with_extra
 from alexdsl_cpu.product import block, rows_for
+from alexdsl_cpu.sgd import descend
 
 NAME = "registers"
 VECTORS = 3
@@ -82,11 +83,40 @@ def weight_grad_in_registers(
                     place = o * inputs + at + j
                     BLOCK(grads, o, 1, 0, outputs, panel, j, span, target, place, inputs, 1, images, False)
         if BIAS:
-            for o in range(first, last):
-                db[o] = f32(0.0)
-            for n in range(images):
-                for o in range(first, last):
-                    db[o] += dy[n, o]
+            sum_images(dy, first, last, db)
+
+
+@kernel
+def weight_step_in_registers(
+    lo: int, hi: int, slot: int, x: F2, dy: F2, weight: F2, velocity: F2, rate: F1, db: F1, lr: float, decay: float,
+    momentum: float, work: F1, share: int, span: int, *, OUTPUTS, ROWS, WIDE, BLOCK: Function, BIAS, INSIDE, NESTEROV,
+):  # fmt: skip
+    """The weights descend by dW = dy' x, and db = the sum of dy; a unit is OUTPUTS outputs, as above."""
+    images, inputs = x.shape
+    outputs = dy.shape[1]
+    flat, grads = x.reshape(x.size), dy.reshape(dy.size)
+    weights, velocities = weight.reshape(weight.size), velocity.reshape(velocity.size)
+    panel = work[slot * share : (slot + 1) * share]
+    sums, step = panel[images * span :], lr * rate[0]
+    for unit in range(lo, hi):
+        first, last = unit * OUTPUTS, min((unit + 1) * OUTPUTS, outputs)
+        for i in range(0, inputs, span):
+            # The last columns reach back: some sums are made twice, but no weight descends twice.
+            at = min(i, inputs - span)
+            gather_columns(flat, at, inputs, images, span, panel, span)
+            for o in range(first, last, ROWS):
+                for j in range(0, span, WIDE):
+                    # While sums are made, the weights that they are for come from memory.
+                    for r in range(ROWS):
+                        for k in range(j, j + WIDE, LANES):
+                            prefetch(weights, (o + r) * inputs + at + k)
+                            prefetch(velocities, (o + r) * inputs + at + k)
+                    BLOCK(grads, o, 1, 0, outputs, panel, j, span, sums, j, span, 1, images, False)
+                for r in range(ROWS):
+                    w, v = weight[o + r, i : at + span], velocity[o + r, i : at + span]
+                    descend(w, v, sums[r * span + i - at : (r + 1) * span], step, decay, momentum)
+        if BIAS:
+            sum_images(dy, first, last, db)
 
 
 def strategies(sizes: Sizes) -> Sequence[Strategy]:
@@ -96,7 +126,7 @@ def strategies(sizes: Sizes) -> Sequence[Strategy]:
         return (Strategy(NAME, per_worker(_grad_share(sizes)), cost),)
     whole = sizes.outputs % rows_for(sizes.outputs, VECTORS) == 0 and sizes.inputs >= WIDE
     if sizes.head == "linear_weight_grad" and whole:
-        return (Strategy(NAME, per_worker(sizes.images * _span(sizes)), cost),)
+        return (Strategy(NAME, per_worker(_weight_share(sizes)), cost),)
     return ()
 
 
@@ -107,12 +137,16 @@ def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     rows = rows_for(sizes.outputs if grad else sizes.images, VECTORS)
     constants: Constants = {"ROWS": rows, "WIDE": WIDE, "BLOCK": block(rows, VECTORS)}
     if grad:
-        unit, span = OUTPUTS * rows, _span(sizes)
-        args: Args = (*operands, made[0], made[-1], "workspace", padded(sizes.images * span), span)
-        constants = {**constants, "OUTPUTS": unit, "BIAS": len(made) == 2}
-        return [Call(weight_grad_in_registers, args, -(-sizes.outputs // unit), constants)]
+        unit = OUTPUTS * rows
+        units, work = -(-sizes.outputs // unit), ("workspace", _weight_share(sizes), _span(sizes))
+        constants = {**constants, "OUTPUTS": unit}
+        if sizes.updates:
+            more, settings = update_of(op, sizes)
+            return [Call(weight_step_in_registers, (*operands, *more, *work), units, {**constants, **settings})]
+        constants = {**constants, "BIAS": len(made) == 2}
+        return [Call(weight_grad_in_registers, (*operands, made[0], made[-1], *work), units, constants)]
     epilogue = tail(op, registry)
-    args = (*operands, other_of(op, epilogue), made[0], "workspace", _grad_share(sizes))
+    args: Args = (*operands, other_of(op, epilogue), made[0], "workspace", _grad_share(sizes))
     return [
         Call(input_grad_in_registers, args, -(-sizes.inputs // WIDE), {**constants, "EPILOGUE": with_extra(epilogue)})
     ]
@@ -120,6 +154,11 @@ def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
 
 def _grad_share(sizes: Sizes) -> int:
     return padded((sizes.outputs + sizes.images) * WIDE)
+
+
+def _weight_share(sizes: Sizes) -> int:
+    rows = rows_for(sizes.outputs, VECTORS) if sizes.updates else 0
+    return padded((sizes.images + rows) * _span(sizes))
 
 
 def _span(sizes: Sizes) -> int:

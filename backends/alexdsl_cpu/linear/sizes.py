@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from alexdsl.ir.graph import Op
-from alexdsl.ir.kernels import Scalar
+from alexdsl.ir.kernels import Scalar, kernel
 from alexdsl.ir.protocol import Types
-from alexdsl_cpu.offer import head_attrs
+from alexdsl_cpu.dialect import f32
+from alexdsl_cpu.offer import Args, Constants, head_attrs
+from alexdsl_cpu.sgd import NUMBERS, settings
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The op's head, its images, inputs and outputs."""
+    """The op's head, its images, inputs and outputs; ``updates``: whether a gradient goes into the weights at once."""
 
     head: str
     images: int
     inputs: int
     outputs: int
+    updates: bool = False
 
     @property
     def multiply_adds(self) -> int:
@@ -29,12 +32,23 @@ class Sizes:
         return 4 * self.inputs * self.outputs
 
 
+@kernel
+def sum_images(dy, first, last, db):
+    """db[first:last] = the sum of dy over the images."""
+    for o in range(first, last):
+        db[o] = f32(0.0)
+    for n in range(len(dy)):
+        for o in range(first, last):
+            db[o] += dy[n, o]
+
+
 def sizes_of(op: Op, operands: Types, results: Types) -> Sizes:
-    head = op.kind.split("+")[0]
+    head, *more = op.kind.split("+")
     if head == "linear_input_grad":
         return Sizes(head, operands[1].shape[0], operands[0].shape[1], operands[0].shape[0])
     if head == "linear_weight_grad":
-        return Sizes(head, operands[0].shape[0], results[0].shape[1], results[0].shape[0])
+        weight = operands[2] if more else results[0]
+        return Sizes(head, operands[0].shape[0], weight.shape[1], weight.shape[0], bool(more))
     return Sizes(head, operands[0].shape[0], operands[1].shape[1], operands[1].shape[0])
 
 
@@ -44,6 +58,16 @@ def operands_of(op: Op, sizes: Sizes) -> list[str]:
     if sizes.head != "linear":
         return found[:2]
     return [*found[:2], found[2] if head_attrs(op)["bias"] else found[1]]
+
+
+def update_of(op: Op, sizes: Sizes) -> tuple[Args, Constants]:
+    """Of a gradient that goes into the weights: the weights, velocities and rate, the bias's gradient or anything in
+    its place, and the solver's numbers; what ``descend`` is compiled for, and BIAS."""
+    solver = op.attrs["steps"][1]
+    kind, attrs = solver["kind"], solver["attrs"]
+    names, made = [f"%{name}" for name in op.operands[2:]], made_of(op)
+    numbers = [float(attrs[key]) for key in NUMBERS]
+    return (*names, made[0], *numbers), {**settings(kind, attrs), "BIAS": len(made) == 3}
 
 
 def made_of(op: Op) -> list[str]:
