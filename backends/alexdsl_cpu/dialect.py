@@ -81,6 +81,11 @@ def prefetch(array: Any, at: int) -> None:
     raise NotImplementedError("vectors exist in compiled kernels only")
 
 
+def transpose(array: Any, at: int, apart: int, target: Any, to: int, target_apart: int) -> None:
+    """target[to + j target_apart + i] = array[at + i apart + j], for i and j below ``LANES``."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
 def total(value: Any) -> float:
     """The sum of a vector's numbers."""
     raise NotImplementedError("vectors exist in compiled kernels only")
@@ -100,7 +105,7 @@ import numpy as np
 from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm, tanh
-from alexdsl_cpu.vectors import LANES, fill, load, load_some, prefetch, store, store_some, total
+from alexdsl_cpu.vectors import LANES, fill, load, load_some, prefetch, store, store_some, total, transpose
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {

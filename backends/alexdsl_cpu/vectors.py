@@ -52,6 +52,17 @@ def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(builder.gep(builder.extract_value(args[0], field), [index]), _VECTOR.as_pointer())
 
 
+def _rows(context: Any, builder: Any, kinds: Any, array: Any, at: Any, apart: Any) -> list[Any]:
+    """Pointers to the vectors that begin ``apart`` from each other, LANES of them, from place ``at`` on."""
+    field = context.data_model_manager[kinds[0]].get_field_position("data")
+    first, step = (context.cast(builder, n, kind, types.intp) for n, kind in zip((at, apart), kinds[1:], strict=True))
+    data, found = builder.extract_value(array, field), []
+    for _ in range(LANES):
+        found.append(builder.bitcast(builder.gep(data, [first]), _VECTOR.as_pointer()))
+        first = builder.add(first, step)
+    return found
+
+
 def _mask(context: Any, builder: Any, count: Any, numba_type: Any) -> Any:
     """True for the first ``count`` lanes."""
     many = _spread(builder, context.cast(builder, count, numba_type, types.int32), _COUNTS)
@@ -136,6 +147,33 @@ def prefetch(_typing: Any, array: Any, at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, at), codegen
+
+
+@intrinsic
+def transpose(_typing: Any, array: Any, at: Any, apart: Any, target: Any, to: Any, target_apart: Any) -> Any:
+    """target[to + j target_apart + i] = array[at + i apart + j], for i and j below LANES."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows = [builder.load(row, align=4) for row in _rows(context, builder, signature.args[:3], *args[:3])]
+        distance = LANES // 2
+        while distance:
+            # Of two rows so far apart, one takes the numbers above the diagonal of their blocks, one those below.
+            for i in range(LANES):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    for above in (0, distance):
+                        lanes = [
+                            lane + above if not lane & distance else LANES + lane - distance + above
+                            for lane in range(LANES)
+                        ]
+                        rows[i + above] = builder.shuffle_vector(*pair, ir.Constant(_COUNTS, lanes))
+            distance //= 2
+        places = _rows(context, builder, signature.args[3:], *args[3:])
+        for row, place in zip(rows, places, strict=True):
+            builder.store(row, place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, at, apart, target, to, target_apart), codegen
 
 
 @intrinsic

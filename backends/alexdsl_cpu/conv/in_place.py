@@ -23,8 +23,10 @@ from alexdsl_cpu.product import block, rows_for, vectors_for
 NAME = "in_place"
 SEGMENTS = 8
 """Parts of the batch whose weight gradients are summed apart, then added in order, for any number of workers."""
-BAND = 5
-"""Output rows of a unit of work, or of a sum in registers."""
+BAND, UNITS = 5, 12
+"""Output rows of a unit of work, or of a sum in registers; units that there are to be where images are few."""
+DEPTH = 1024
+"""Numbers of filters that a unit turns into columns: cores then have as much to do."""
 RATE, ADDED, MOVED = 75e9, 0.1e9, 1e9
 """Of one core, for the cost: multiply-adds, numbers of segments' sums turned and added, and numbers of filters and maps
 moved, in a second."""
@@ -78,9 +80,14 @@ class Plan:
         return self.channels * (max(self._span(self.columns), self.columns.before) if self.cut else self.columns.size)
 
     @property
+    def tall(self) -> int:
+        """Output rows of a unit."""
+        return BAND if self.head == "conv_weight_grad" else max(1, min(BAND, self.images * self.rows.out // UNITS))
+
+    @property
     def band(self) -> int:
         """Numbers of a band of rows that is copied."""
-        rows = (BAND - 1) * self.rows.stride + self.rows.reach
+        rows = (self.tall - 1) * self.rows.stride + self.rows.reach
         return rows * self.line if self.cut else 0
 
     @staticmethod
@@ -128,7 +135,7 @@ class Plan:
 
     @property
     def _copied(self) -> int:
-        return self.images * -(-self.rows.out // BAND) * self.band
+        return self.images * -(-self.rows.out // self.tall) * self.band
 
 
 def plan_of(shape: Shape) -> Plan | None:
@@ -162,7 +169,7 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
     assert plan is not None
     names, wide = [f"%{name}" for name in op.operands], plan.wide
     constants: Constants = {
-        "BAND": BAND, "ROWS": plan.block, "WIDE": wide, "BLOCK": block(plan.block, wide // LANES), "CUT": plan.cut,
+        "BAND": plan.tall, "ROWS": plan.block, "WIDE": wide, "BLOCK": block(plan.block, wide // LANES), "CUT": plan.cut,
         "BIAS": plan.bias,
     }  # fmt: skip
     if shape.head == "conv_weight_grad":
@@ -178,10 +185,12 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
     epilogue, y = tail(op, registry), f"%{op.name}"
     x, weight = (names[1], names[0]) if plan.turned else (names[0], names[1])
     bias, other = names[2] if plan.bias else y, names[-1] if len(epilogue.args) == 2 else y
-    bands = -(-plan.rows.out // BAND)
+    bands = -(-plan.rows.out // plan.tall)
     args = (x, bias, other, y, "workspace", bands, plan.packed, plan.share, *plan.sizes)
-    columns: Args = (weight, "workspace", plan.maps, plan.rows.kernel * plan.columns.kernel)
+    taps = plan.rows.kernel * plan.columns.kernel
+    parts = -(-taps * plan.channels // DEPTH)
+    columns: Args = (weight, "workspace", plan.maps, taps, parts)
     return [
-        Call(columns_of_filters, columns, plan.filled // wide, {"WIDE": wide, "TURNED": plan.turned}),
+        Call(columns_of_filters, columns, plan.filled // wide * parts, {"WIDE": wide, "TURNED": plan.turned}),
         Call(conv_in_place, args, shape.images * bands, {**constants, "EPILOGUE": with_extra(epilogue)}),
     ]

@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 from alexdsl.ir.kernels import kernel
-from alexdsl_cpu.dialect import F1, F2, F4, LANES, Function, f32, load, load_some, store, store_some
+from alexdsl_cpu.dialect import (
+    F1,
+    F2,
+    F4,
+    LANES,
+    Function,
+    f32,
+    load,
+    load_some,
+    prefetch,
+    store,
+    store_some,
+    transpose,
+)
 
 
 @kernel
-def columns_of_filters(lo: int, hi: int, slot: int, weight: F2, work: F1, maps: int, taps: int, *, WIDE, TURNED):
-    """work[panel, k, WIDE] = the filters' numbers, zeros after the last filter; a unit is a panel of WIDE filters.
+def columns_of_filters(
+    lo: int, hi: int, slot: int, weight: F2, work: F1, maps: int, taps: int, parts: int, *, WIDE, TURNED,
+):  # fmt: skip
+    """work[panel, k, WIDE] = the filters' numbers, zeros after the last filter; a unit is a part of the k of a panel.
 
     TURNED: the filters of the input's gradient, one for each channel, their windows back to front.
     """
-    window = taps * weight.shape[0] if TURNED else weight.shape[1]
-    for panel in range(lo, hi):
+    window, flat = taps * weight.shape[0] if TURNED else weight.shape[1], weight.reshape(weight.size)
+    for unit in range(lo, hi):
+        panel, part = unit // parts, unit % parts
+        begin, end = part * window // parts, (part + 1) * window // parts
         first = panel * WIDE
         count = min(WIDE, maps - first)
-        for k in range(window):
+        squares = 0 if TURNED else (end - begin) // LANES * LANES * (count // LANES * LANES == WIDE)
+        # Rows lie pages apart: each comes from memory in one go.
+        for i in range(count if squares else 0):
+            for k in range(begin, end, LANES):
+                prefetch(flat, (first + i) * window + k)
+        for k in range(begin, begin + squares, LANES):
+            for i in range(0, WIDE, LANES):
+                transpose(flat, (first + i) * window + k, window, work, (panel * window + k) * WIDE + i, WIDE)
+        for k in range(begin + squares, end):
             row = work[(panel * window + k) * WIDE : (panel * window + k + 1) * WIDE]
             if TURNED:
                 tap, o = taps - 1 - k // weight.shape[0], k % weight.shape[0]
