@@ -1,4 +1,5 @@
-"""Files and folders that are whole or not there: written under another name, forced to disk, then renamed."""
+"""Files and folders that are whole or not there: written under another name, forced to disk, then renamed; and where
+caches are."""
 
 from __future__ import annotations
 
@@ -8,6 +9,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+
+def cache_folder(*names: str) -> Path:
+    """The folder so called of what can be made again, made where it is not there, private to the user (mode 0700).
+    ``ALEXDSL_CACHE`` moves all of them. Raises OSError."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("ALEXDSL_CACHE") or Path(caches) / "alexdsl").joinpath(*names)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder
 
 
 @contextlib.contextmanager

@@ -10,18 +10,12 @@ from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 
+from alexdsl.files import cache_folder
 
-def cache_folder(facts: Iterable[str]) -> Path:
-    """The folder of kernels compiled under ``facts``: all that compiled code depends on beside its source.
 
-    Made where it is not there, private to the user (mode 0700). ``ALEXDSL_CACHE`` moves it.
-    """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    base = os.environ.get("ALEXDSL_CACHE") or Path(caches) / "alexdsl"
-    folder = Path(base) / "kernels" / blake2b("\n".join(facts).encode(), digest_size=6).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
-    return folder
+def kernel_folder(facts: Iterable[str]) -> Path:
+    """The cache of kernels compiled under ``facts``: all that compiled code depends on beside its source."""
+    return cache_folder("kernels", blake2b("\n".join(facts).encode(), digest_size=6).hexdigest())
 
 
 def write_once(path: Path, content: str | bytes) -> None:

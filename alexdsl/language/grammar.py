@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -10,6 +11,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedToken
 from lark.lexer import Lexer
 
+from alexdsl.files import cache_folder
 from alexdsl.language.diagnostics import Diagnostic, Diagnostics
 from alexdsl.language.recovery import Outline
 from alexdsl.language.span import Source
@@ -34,7 +36,10 @@ class _NoLexer(Lexer):
 def _lark() -> Lark:
     grammar = files("alexdsl.language").joinpath("net.lark").read_text("utf-8")
     start = ["file", "argument"]
-    return Lark(grammar, parser="lalr", lexer=_NoLexer, start=start, propagate_positions=True)
+    known: str | bool = False  # to make the parser's tables takes a tenth of what a check takes
+    with suppress(OSError):
+        known = str(cache_folder("grammar") / "net.lark")
+    return Lark(grammar, parser="lalr", lexer=_NoLexer, start=start, propagate_positions=True, cache=known)
 
 
 def parse_tokens(source: Source, tokens: list[Token], start: str, problems: Diagnostics) -> Tree[Token]:

@@ -15,7 +15,7 @@ from alexdsl.ir.backend import Fault, Progress, silent
 def cache_folder() -> Path:
     """The folder of this machine's compiled kernels; they depend on Python, Numba, LLVM, NumPy, this backend's
     intrinsics, and the CPU with its features."""
-    return store.cache_folder(_facts())
+    return store.kernel_folder(_facts())
 
 
 @cache

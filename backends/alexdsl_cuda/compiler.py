@@ -21,7 +21,7 @@ MISSING = "kernels for GPUs are compiled by numba-cuda, which is not installed: 
 def cache_folder() -> Path:
     """The folder of kernels for GPUs; they depend on Python, numba-cuda, NVIDIA's compilers, our
     intrinsics and how the compiler is called."""
-    return store.cache_folder(_facts())
+    return store.kernel_folder(_facts())
 
 
 @cache
