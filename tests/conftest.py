@@ -1,11 +1,16 @@
-"""What all tests share: golden files, which --update-golden writes anew."""
+"""What all tests share: golden files, which --update-golden writes anew; examples that may take their time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# An example's time says how busy the machine is, not whether the example is right.
+hypothesis.settings.register_profile("alexdsl", deadline=None)
+hypothesis.settings.load_profile("alexdsl")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -163,9 +163,7 @@ def test_not_a_number_stays_one() -> None:
     assert np.isnan(loss.run(CPU, {"x": scores, "l": np.zeros(3, np.int32)})["y"])
 
 
-EXAMPLES = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+EXAMPLES = settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # Kernels of these windows are compiled for the samples anyway; sizes are arguments.
 WINDOWS = [s for s in SAMPLES if s.kind in ("conv", "maxpool", "avgpool") and s.towers == 1]
 LRNS = [s for s in SAMPLES if s.kind == "lrn" and s.towers == 1]

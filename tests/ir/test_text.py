@@ -90,7 +90,7 @@ GRAPHS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(GRAPHS)
 def test_any_graph_prints_and_parses_back(graph: Graph) -> None:
     text = print_graph(graph)
@@ -99,7 +99,7 @@ def test_any_graph_prints_and_parses_back(graph: Graph) -> None:
     assert print_graph(again) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(GRAPHS, st.data())
 def test_damaged_text_is_refused_or_means_something(graph: Graph, data: st.DataObject) -> None:
     text = print_graph(graph)

@@ -21,7 +21,7 @@ BLANKS = [" ", "", "\t", "  ", "\n", "\n\n\n", "  # remark\n", "\n  # remark\n",
 LAYOUT = st.sampled_from(BLANKS)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(files)
 def test_files_read_back(file: File) -> None:
     text = unparse(file)
@@ -29,13 +29,12 @@ def test_files_read_back(file: File) -> None:
     assert format_source(Source("again.net", text)) == text
 
 
-@settings(deadline=None)
 @given(expressions)
 def test_expressions_read_back(expression: Any) -> None:
     assert parse_expression(unparse(expression)) == expression
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(files, st.lists(LAYOUT, min_size=1))
 def test_the_formatter_changes_looks_only(file: File, layout: list[str]) -> None:
     text = unparse(file)
@@ -65,7 +64,7 @@ def _split(text: str) -> list[str]:
     return pieces
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=30).map(" ".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     source = Source("any.net", text)
@@ -81,7 +80,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert format_source(Source("again.net", formatted)) == formatted
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_characters_are_read_or_refused(text: str) -> None:
     with contextlib.suppress(SpecError):

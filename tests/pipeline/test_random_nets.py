@@ -83,7 +83,7 @@ def specs(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(specs(), st.sampled_from(["train", "gradients", "predict"]), st.sampled_from(["store", "recompute"]))
 def test_random_chains_keep_their_meaning(text: str, mode: str, save: str) -> None:
     graph = bound(text)
