@@ -53,7 +53,7 @@ MAY_IMPORT = {
 """For each part of alexdsl the other parts that it may know; every list is made of parts above it."""
 KERNEL_COMPILERS = {"numba", "llvmlite", "numba_cuda", "alexdsl_cpu", "alexdsl_cuda"}
 OFFERS = {
-    "alexdsl_cpu": {"intrinsics", "vectors", "loader", "runtime", "workers"},
+    "alexdsl_cpu": {"intrinsics", "launches", "native", "vectors", "loader", "runtime", "workers"},
     "alexdsl_cuda": {"intrinsics", "simulator", "gpu", "emulated", "checked", "emulator"},
 }
 """The modules of each backend that may import a compiler of kernels; all others are plain Python."""

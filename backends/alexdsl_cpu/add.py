@@ -23,15 +23,17 @@ def add(lo: int, hi: int, slot: int, x: F1, a: F1, other: F1, y: F1, *, BLOCK, E
 
 
 class Add(Offer):
-    """``add``, from left to right; an epilogue takes elementwise kinds with at most one further operand."""
+    """``add`` and the IR's own ``sum``, from left to right; an epilogue takes elementwise kinds with at most one
+    further operand."""
 
-    heads = ("add",)
+    heads = ("add", "sum")
 
     def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
         return not keeps and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
-        same = rows_of(results[0])
+        # Gradients of weights are added up too, as they lie.
+        same = operands[0].layout if op.kind == "sum" else rows_of(results[0])
         return [same] * len(operands), [same]
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:

@@ -12,76 +12,79 @@ from collections.abc import Sequence
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import kernel
-from alexdsl.ir.protocol import Types
+from alexdsl.ir.protocol import OpKind, Types
 from alexdsl.ir.types import TensorType
-from alexdsl_cpu.dialect import F1, F2, f32
-from alexdsl_cpu.offer import Call, Offer, padded, rows_of
+from alexdsl_cpu.dialect import F1, F2, Function, f32
+from alexdsl_cpu.offer import Call, Constants, Offer, head_attrs, is_tail, padded, rows_of, tail, with_extra
 
 SEGMENTS = 32
 """Parts of a run, summed apart; fixed, so that sums do not depend on the number of workers."""
 BLOCK = 64
-"""Rows summed before they join a segment's sum; also the rows of a unit of the last pass."""
+"""Rows whose sums are made before they join a segment's; also the rows of a unit of the last pass."""
 
 
 @kernel
-def sums(lo: int, hi: int, slot: int, x: F1, mean: F2, work: F1, rows: int, *, SEGMENTS, BLOCK, SQUARES):
-    """work[segment] = the sum of x's rows, or of their squared distances from the run's mean."""
-    runs, channels = mean.shape
+def moments(lo: int, hi: int, slot: int, x: F1, work: F1, runs: int, rows: int, *, SEGMENTS, BLOCK):
+    """work[segment] = the mean of x's rows and the sum of their squared distances from it, block after block merged by
+    Chan, Golub and LeVeque's rule: a block is read twice while it is in a cache, the maps once."""
+    channels = x.size // (runs * rows)
     table = x.reshape(runs * rows, channels)
     for unit in range(lo, hi):
         run, segment = unit // SEGMENTS, unit % SEGMENTS
-        total = work[2 * unit * channels : (2 * unit + 1) * channels]
-        part = work[(2 * unit + 1) * channels : (2 * unit + 2) * channels]
-        centre = mean[run]
+        mine = work[unit * 4 * channels : (unit + 1) * 4 * channels].reshape(4, channels)
+        middle, spread, part, squares = mine[0], mine[1], mine[2], mine[3]
         for c in range(channels):
-            total[c] = f32(0.0)
-        last = (segment + 1) * rows // SEGMENTS
-        for first in range(segment * rows // SEGMENTS, last, BLOCK):
+            middle[c] = spread[c] = f32(0.0)
+        begin, last = segment * rows // SEGMENTS, (segment + 1) * rows // SEGMENTS
+        for first in range(begin, last, BLOCK):
+            end = min(first + BLOCK, last)
             for c in range(channels):
-                part[c] = f32(0.0)
-            for i in range(first, min(first + BLOCK, last)):
+                part[c] = squares[c] = f32(0.0)
+            for i in range(first, end):
                 row = table[run * rows + i]
                 for c in range(channels):
-                    if SQUARES:
-                        part[c] += (row[c] - centre[c]) * (row[c] - centre[c])
-                    else:
-                        part[c] += row[c]
+                    part[c] += row[c]
+            share = f32(1.0) / f32(end - first)
             for c in range(channels):
-                total[c] += part[c]
+                part[c] *= share
+            for i in range(first, end):
+                row = table[run * rows + i]
+                for c in range(channels):
+                    squares[c] += (row[c] - part[c]) * (row[c] - part[c])
+            weight = f32(end - first) / f32(end - begin)
+            apart = weight * f32(first - begin)
+            for c in range(channels):
+                step = part[c] - middle[c]
+                middle[c] += step * weight
+                spread[c] += squares[c] + step * step * apart
 
 
 @kernel
-def means(lo: int, hi: int, slot: int, mean: F2, work: F1, rows: int, *, SEGMENTS):
-    """mean = the segments' sums over the number of rows; a unit is a run."""
-    channels = mean.shape[1]
-    for run in range(lo, hi):
-        for c in range(channels):
-            total = 0.0
-            for segment in range(SEGMENTS):
-                total += work[2 * (run * SEGMENTS + segment) * channels + c]
-            mean[run, c] = total / rows
-
-
-@kernel
-def deviations(
+def statistics(
     lo: int, hi: int, slot: int, mean: F2, rstd: F2, running_mean: F1, running_variance: F1, work: F1, rows: int,
     momentum: float, epsilon: float, *, SEGMENTS,
 ):  # fmt: skip
-    """rstd = 1 / sqrt(variance + epsilon) of every run, and a step of the running statistics."""
+    """Every run's mean and 1 / sqrt(variance + epsilon), its segments merged in order, and a step of the running
+    statistics."""
     runs, channels = mean.shape
     keep = momentum
     for c in range(channels):
-        middle, spread = 0.0, 0.0
+        middles, spreads = 0.0, 0.0
         for run in range(runs):
-            total = 0.0
+            middle, spread = 0.0, 0.0
             for segment in range(SEGMENTS):
-                total += work[2 * (run * SEGMENTS + segment) * channels + c]
-            variance = total / rows
-            rstd[run, c] = 1.0 / math.sqrt(variance + epsilon)
-            middle += mean[run, c]
-            spread += variance * rows / (rows - 1)
-        running_mean[c] = keep * running_mean[c] + (f32(1.0) - keep) * f32(middle / runs)
-        running_variance[c] = keep * running_variance[c] + (f32(1.0) - keep) * f32(spread / runs)
+                begin, end = segment * rows // SEGMENTS, (segment + 1) * rows // SEGMENTS
+                if end > begin:
+                    at = (run * SEGMENTS + segment) * 4 * channels + c
+                    step = work[at] - middle
+                    middle += step * (end - begin) / end
+                    spread += work[at + channels] + step * step * begin * (end - begin) / end
+            mean[run, c] = middle
+            rstd[run, c] = 1.0 / math.sqrt(spread / rows + epsilon)
+            middles += middle
+            spreads += spread / (rows - 1)
+        running_mean[c] = keep * running_mean[c] + (f32(1.0) - keep) * f32(middles / runs)
+        running_variance[c] = keep * running_variance[c] + (f32(1.0) - keep) * f32(spreads / runs)
 
 
 @kernel
@@ -93,14 +96,18 @@ def frozen(lo: int, hi: int, slot: int, mean: F2, rstd: F2, running_mean: F1, ru
 
 
 @kernel
-def normalise(lo: int, hi: int, slot: int, x: F1, weight: F1, bias: F1, mean: F2, rstd: F2, y: F1, rows: int, *, BLOCK):
-    """y = (x - mean) rstd weight + bias; a unit is a block of rows."""
+def normalise(
+    lo: int, hi: int, slot: int, x: F1, weight: F1, bias: F1, mean: F2, rstd: F2, other: F1, y: F1, rows: int, *, BLOCK,
+    EPILOGUE: Function,
+):  # fmt: skip
+    """y = EPILOGUE((x - mean) rstd weight + bias); a unit is a block of rows."""
     runs, channels = mean.shape
-    table, out = x.reshape(runs * rows, channels), y.reshape(runs * rows, channels)
+    shape = (runs * rows, channels)
+    table, extras, out = x.reshape(shape), other.reshape(shape), y.reshape(shape)
     for i in range(lo * BLOCK, min(hi * BLOCK, runs * rows)):
-        source, target, centre, scale = table[i], out[i], mean[i // rows], rstd[i // rows]
+        source, extra, target, centre, scale = table[i], extras[i], out[i], mean[i // rows], rstd[i // rows]
         for c in range(channels):
-            target[c] = (source[c] - centre[c]) * scale[c] * weight[c] + bias[c]
+            target[c] = EPILOGUE((source[c] - centre[c]) * scale[c] * weight[c] + bias[c], extra[c])
 
 
 @kernel
@@ -173,16 +180,21 @@ def batch_norm_grad(
 
 
 class BatchNorm(Offer):
-    """``batch_norm`` and its gradient, for maps and vectors."""
+    """``batch_norm``, with an epilogue of elementwise kinds with at most one further operand, and its gradient; for
+    maps and vectors."""
 
     heads = ("batch_norm", "batch_norm_grad")
+
+    def fuses(self, chain: Sequence[OpKind], keeps: bool) -> bool:
+        return not keeps and chain[0].name == "batch_norm" and is_tail(chain[1:])
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         return [rows_of(t) for t in operands], [rows_of(t) for t in results]
 
     def _runs(self, op: Op, x: TensorType) -> tuple[int, int]:
         """How many runs of images share statistics, and how many rows a run has."""
-        over = op.attrs["over"] if op.attrs["stats"] == "batch" else None
+        attrs = head_attrs(op)
+        over = attrs["over"] if attrs["stats"] == "batch" else None
         runs = x.shape[0] // over if over else 1
         return runs, x.elements // x.shape[1] // runs
 
@@ -190,18 +202,18 @@ class BatchNorm(Offer):
         grad = op.kind == "batch_norm_grad"
         x = operands[1 if grad else 0]
         runs, _ = self._runs(op, x)
-        sums = padded(runs * SEGMENTS * (4 if grad else 2) * x.shape[1])
-        return (Strategy("", 4 * sums if grad or op.attrs["stats"] == "batch" else 0),)
+        sums = padded(runs * SEGMENTS * 4 * x.shape[1])
+        return (Strategy("", 4 * sums if grad or head_attrs(op)["stats"] == "batch" else 0),)
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         names = [f"%{name}" for name in op.operands]
-        made = [f"%{r.name}" for r in op.results]
-        batch, cut = op.attrs["stats"] == "batch", {"SEGMENTS": SEGMENTS, "BLOCK": BLOCK}
+        attrs = head_attrs(op)
+        batch, cut = attrs["stats"] == "batch", {"SEGMENTS": SEGMENTS, "BLOCK": BLOCK}
         runs, rows = self._runs(op, operands[1 if op.kind == "batch_norm_grad" else 0])
         blocks = -(-runs * rows // BLOCK)
         if op.kind == "batch_norm_grad":
             dy, x, weight, mean, rstd = names
-            dx, dweight, dbias = made
+            dx, dweight, dbias = (f"%{r.name}" for r in op.results)
             last = (dy, x, weight, mean, rstd, dx, "workspace", rows)
             return [
                 Call(slopes, (dy, x, mean, rstd, "workspace", rows), runs * SEGMENTS, cut),
@@ -209,16 +221,17 @@ class BatchNorm(Offer):
                 Call(batch_norm_grad, last, blocks, {**cut, "BATCH": batch}),
             ]
         x, weight, bias = names[:3]
-        y, mean, rstd, running_mean, running_variance = made
-        epsilon = float(op.attrs["epsilon"])
-        statistics = [Call(frozen, (mean, rstd, running_mean, running_variance, epsilon), 1)]
+        # With an epilogue, what it makes stands behind what batch_norm alone makes beside y.
+        made = [f"%{r.name}" for r in op.results]
+        y, mean, rstd, running_mean, running_variance = made if op.kind == "batch_norm" else (made[-1], *made[:-1])
+        epilogue, epsilon = tail(op, self.registry), float(attrs["epsilon"])
+        found = [Call(frozen, (mean, rstd, running_mean, running_variance, epsilon), 1)]
         if batch:
-            numbers = (rows, float(op.attrs["momentum"]), epsilon)
-            args = (mean, rstd, running_mean, running_variance, "workspace", *numbers)
-            statistics = [
-                Call(sums, (x, mean, "workspace", rows), runs * SEGMENTS, {**cut, "SQUARES": False}),
-                Call(means, (mean, "workspace", rows), runs, {"SEGMENTS": SEGMENTS}),
-                Call(sums, (x, mean, "workspace", rows), runs * SEGMENTS, {**cut, "SQUARES": True}),
-                Call(deviations, args, 1, {"SEGMENTS": SEGMENTS}),
+            args = (mean, rstd, running_mean, running_variance, "workspace", rows, float(attrs["momentum"]), epsilon)
+            found = [
+                Call(moments, (x, "workspace", runs, rows), runs * SEGMENTS, cut),
+                Call(statistics, args, 1, {"SEGMENTS": SEGMENTS}),
             ]
-        return [*statistics, Call(normalise, (x, weight, bias, mean, rstd, y, rows), blocks, {"BLOCK": BLOCK}, grain=4)]
+        other = names[-1] if len(epilogue.args) == 2 else y
+        constants: Constants = {"BLOCK": BLOCK, "EPILOGUE": with_extra(epilogue)}
+        return [*found, Call(normalise, (x, weight, bias, mean, rstd, other, y, rows), blocks, constants, grain=4)]

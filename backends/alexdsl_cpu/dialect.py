@@ -71,6 +71,12 @@ def store(array: Any, at: int, value: Any) -> None:
     raise NotImplementedError("vectors exist in compiled kernels only")
 
 
+def stream(array: Any, at: int, value: Any) -> None:
+    """Put a vector past the caches, which would else read what is there first: for much that is not soon read. The
+    place is a multiple of ``LANES`` numbers in memory."""
+    raise NotImplementedError("vectors exist in compiled kernels only")
+
+
 def store_some(array: Any, at: int, value: Any, count: int) -> None:
     """Put the vector's first ``count`` numbers."""
     raise NotImplementedError("vectors exist in compiled kernels only")
@@ -105,7 +111,7 @@ import numpy as np
 from numba import njit
 
 from alexdsl_cpu.intrinsics import N, T, f32, sgemm, tanh
-from alexdsl_cpu.vectors import LANES, fill, load, load_some, prefetch, store, store_some, total, transpose
+from alexdsl_cpu.vectors import LANES, fill, load, load_some, prefetch, store, store_some, stream, total, transpose
 
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
     functions: Mapping[str, str] = {

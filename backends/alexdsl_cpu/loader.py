@@ -27,7 +27,8 @@ def _facts() -> Sequence[str]:
     from numba.core import config
 
     features = llvm.get_host_cpu_features().flatten()
-    intrinsics = "".join(Path(__file__).with_name(name).read_text() for name in ("intrinsics.py", "vectors.py"))
+    files = ("intrinsics.py", "native.py", "vectors.py")
+    intrinsics = "".join(Path(__file__).with_name(name).read_text() for name in files)
     versions = (platform.python_version(), numba.__version__, llvmlite.__version__, numpy.__version__)
     # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES have Numba compile for another processor than this one.
     told = f"{config.CPU_NAME} {config.CPU_FEATURES}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from time import perf_counter
 from typing import Any
@@ -18,24 +17,14 @@ from alexdsl.ir.layouts import logical, physical
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import NUMPY
 from alexdsl_cpu.intrinsics import FLUSH, set_float_mode
+from alexdsl_cpu.launches import Table, sources
 from alexdsl_cpu.loader import load_kernels
 from alexdsl_cpu.offer import SLOTS
 from alexdsl_cpu.workers import Workers
 
-LITTLE, MUCH = 1 << 17, 1 << 20
+LITTLE, MUCH = 1 << 15, 1 << 20
 """Bytes of an op's operands and results below which one worker does it alone, and of what is brought from which on
 several do."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A launch made ready: the compiled kernel and its arguments."""
-
-    op: Op
-    function: Callable[..., None]
-    args: tuple[Any, ...]
-    units: int
-    grain: int
 
 
 class CpuExecutable:
@@ -46,11 +35,19 @@ class CpuExecutable:
         self.program = program
         # BLAS is called per tile from our own threads: more threads of its own would only be in the way.
         threadpool_limits(1, user_api="blas")
-        functions = load_kernels(program.kernels, progress)
+        loops = sources()
+        functions = load_kernels({**loops, **program.kernels}, progress)
         self._arenas = {device: _aligned(size) for device, size in program.attrs["arenas"].items()}
         self._views = {r.name: self._view(op, r.name) for op in program for r in op.results}
-        self._workers = Workers(max(1, min(threads or available(), SLOTS)))
-        self.steps = [self._step(op, launch, functions) for op in program for launch in op.launches]
+        threads = max(1, min(threads or available(), SLOTS))
+        self.table = Table()
+        self._ops: list[tuple[Op, int, int]] = []
+        for op in program:
+            first = len(self.table)
+            for launch in op.launches:
+                self._add(op, launch, functions, threads)
+            self._ops.append((op, first, len(self.table)))
+        self._workers = Workers(threads, self.table, *(functions[name] for name in loops))
 
     @property
     def arenas(self) -> Mapping[str, int]:
@@ -69,17 +66,18 @@ class CpuExecutable:
         raw = self._arenas[op.device][result.offset : result.offset + type.bytes]
         return raw.view(NUMPY[type.dtype]).reshape(physical(type))
 
-    def _step(self, op: Op, launch: Launch, functions: Mapping[str, Any]) -> Step:
-        args = tuple(
+    def _add(self, op: Op, launch: Launch, functions: Mapping[str, Any], threads: int) -> None:
+        """A launch made ready: its kernel, its arguments and its units."""
+        args = [
             self._argument(op, arg, annotation)
             for arg, annotation in zip(launch.args, launch.attrs["params"], strict=True)
-        )
+        ]
         units, grain = launch.attrs["units"], launch.attrs["grain"]
         # Runs of units long enough that handing them out costs nothing, short enough that the last ones even out. An op
         # on few numbers is done before another worker would have begun.
         touched = sum(self._views[name].nbytes for name in {*op.operands, *(r.name for r in op.results)})
-        grain = units if touched < LITTLE else max(grain, units // (8 * self._workers.threads))
-        return Step(op, functions[launch.kernel], args, units, grain)
+        grain = units if touched < LITTLE else max(grain, units // (8 * threads))
+        self.table.add(functions[launch.kernel], args, units, grain)
 
     def _argument(self, op: Op, arg: Any, annotation: str) -> Any:
         if isinstance(arg, str) and arg.startswith("%"):
@@ -91,41 +89,36 @@ class CpuExecutable:
         return np.float32(arg) if annotation == "float" else arg
 
     def run(self) -> None:
-        self._run(self.steps)
+        self._run(0, len(self.table))
 
     def timed(self) -> Sequence[tuple[Op, float]]:
         found = []
-        for op in self.program:
+        for op, first, last in self._ops:
             begun = perf_counter()
-            self._run([step for step in self.steps if step.op is op])
+            self._run(first, last)
             if op.launches:
                 found.append((op, perf_counter() - begun))
         return found
 
     def watched(self, seen: Callable[[Op], None]) -> None:
-        launches: dict[int, list[Step]] = {}
-        for step in self.steps:
-            launches.setdefault(id(step.op), []).append(step)
-        for op in self.program:
+        for op, first, last in self._ops:
             if op.launches:
-                self._run(launches[id(op)])
+                self._run(first, last)
                 seen(op)
 
     def peek(self, value: str) -> Array:
         return logical(self._views[value], self.program.type(value))
 
-    def _run(self, steps: Sequence[Step]) -> None:
-        workers = self._workers
+    def _run(self, first: int, last: int) -> None:
         # Denormal numbers count as zero while kernels run, in the workers and here; the caller's own mode comes back.
         mode = set_float_mode(FLUSH)
         try:
-            for step in steps:
-                try:
-                    workers.run(step.function, step.args, step.units, step.grain)
-                except Exception as error:
-                    raise Fault(f"{step.op.origin}, kernel of '{step.op.kind}': {error}") from error
+            failed = self._workers.launch(first, last)
         finally:
             set_float_mode(mode)
+        if failed is not None:
+            op = next(op for op, first, last in self._ops if first <= failed < last)
+            raise Fault(f"{op.origin}, kernel of '{op.kind}': it stopped with an error")
 
     def read(self, value: str) -> Array:
         return logical(self._views[value], self.program.type(value)).copy()

@@ -1,4 +1,4 @@
-"""What moves values about on the CPU: slices, joins, copies, sums, layout conversions and constants."""
+"""What moves values about on the CPU: slices, joins, copies, means, layout conversions and constants."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def constant(lo: int, hi: int, slot: int, y: F1, value: float):
 class Structure(Offer):
     """The IR's own ops. Copies between logical devices of one machine are plain copies."""
 
-    heads = ("slice", "join", "copy", "sum", "accumulate", "mean", "convert", "constant")
+    heads = ("slice", "join", "copy", "accumulate", "mean", "convert", "constant")
 
     def layouts(self, op: Op, operands: Types, results: Types) -> tuple[Sequence[str], Sequence[str]]:
         if op.kind == "convert":
@@ -71,7 +71,7 @@ class Structure(Offer):
             return [Call(constant, (y, float(op.attrs["value"])), 1)]
         if op.kind == "copy":
             return [moved(names[0], y, results[0], results[0])]
-        if op.kind in ("sum", "accumulate", "mean"):
+        if op.kind in ("accumulate", "mean"):
             units = -(-results[0].elements // BLOCK)
             pairs = zip((names[0], *[y] * (len(names) - 2)), names[1:], strict=True)
             factors = [1.0] * (len(names) - 2) + [1 / len(names) if op.kind == "mean" else 1.0]

@@ -107,6 +107,18 @@ def store(_typing: Any, array: Any, at: Any, value: Any) -> Any:
 
 
 @intrinsic
+def stream(_typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Put a vector into memory past the caches, where ``at`` is a multiple of LANES and the array begins at one."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        written = builder.store(args[2], _place(context, builder, signature, args), align=4 * LANES)
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(array, at, value), codegen
+
+
+@intrinsic
 def load_some(_typing: Any, array: Any, at: Any, count: Any) -> Any:
     """The first ``count`` numbers from place ``at`` on, then zeros; only those numbers are touched."""
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 
+from alexdsl_cpu.launches import ROW, UNITS
 from alexdsl_cpu.runtime import CpuExecutable
 
 import alexdsl
@@ -23,18 +21,14 @@ def main() -> None:
     program = alexdsl.compile(load(args.spec, args.batch), "cpu")
     executable = program.use("train")
     assert isinstance(executable, CpuExecutable)
-    executable.steps = [replace(step, function=partial(nothing, step.function)) for step in executable.steps]
+    rows, _ = executable.table.arrays
+    rows.reshape(-1, ROW)[:, UNITS] = 0
 
     def step() -> None:
         program.start()
         program.metrics()
 
     serve(step)
-
-
-def nothing(function: Callable[..., None], first: int, last: int, slot: int, *args: object) -> None:
-    """The kernel for none of its units: its arguments are taken apart as ever."""
-    function(0, 0, slot, *args)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,19 @@ def test_chains_are_one_kernel_and_right(name: str) -> None:
     chain.check(CPU, values(chain))
 
 
+@pytest.mark.parametrize(("shape", "given"), [((7, 6, 8, 7), {}), ((6, 6, 3, 5), {"over": 2}), ((150, 6), {})])
+def test_batch_norm_takes_what_follows(shape: tuple[int, ...], given: dict[str, Any]) -> None:
+    x = f32(*shape)
+    builder = Builder(x=x, w=BIAS, b=BIAS, m=BIAS, square=BIAS, u=x)
+    builder.layer("batch_norm", "x w b m square", "y mean rstd middle variance", **given).layer("relu", "y", "z")
+    chain = builder.op("tanh_grad", "z u", "v", {}).chain("v", "mean", "rstd", "middle", "variance")
+    assert kinds(CPU, chain) == ["batch_norm+relu+tanh_grad"]
+    arrays = values(chain)
+    chain.check(CPU, arrays)
+    # Far from zero, where a variance that is a difference of squares would be lost.
+    chain.check(CPU, {**arrays, "x": arrays["x"] + np.float32(3000)}, 1e-3)
+
+
 def test_a_sum_of_many_joins_no_other_kernel() -> None:
     builder = Builder(x=MAPS, w=FILTER, b=BIAS, c=MAPS).layer("conv", "x w b", "y", **CONV)
     chain = builder.layer("add", "y c c", "z").chain(weights=["w"])

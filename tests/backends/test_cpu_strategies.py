@@ -38,6 +38,8 @@ CONVOLUTIONS = {
     "groups": Sample("conv", {"maps": 10, "kernel": 3, "pad": 1, "groups": 2}, ((3, 36, 6, 6),)),
     "towers": Sample("conv", {"maps": 8, "kernel": 3, "pad": 1}, ((2, 6, 13, 13),), towers=2),
     "many maps": Sample("conv", {"maps": 64, "kernel": 3, "pad": 1}, ((10, 48, 13, 13),)),
+    "by points": Sample("conv", {"maps": 256, "kernel": 3, "pad": 1}, ((5, 260, 7, 7),)),
+    "by points in groups": Sample("conv", {"maps": 300, "kernel": 3, "groups": 2}, ((3, 290, 6, 9),)),
     "five taps": Sample("conv", {"maps": 33, "kernel": 5, "pad": 2}, ((3, 18, 9, 6),)),
     "five taps in groups": Sample("conv", {"maps": 4, "kernel": 5, "groups": 2}, ((2, 4, 7, 9),)),
     "strides": Sample("conv", {"maps": 48, "kernel": 5, "stride": 2, "round": "floor"}, ((3, 3, 14, 36),)),
@@ -48,7 +50,8 @@ CASES = {
     "three taps": "im2col dots in_place winograd4 winograd5 winograd6",
     "no pad": "in_place winograd4", "a pad beyond the window": "in_place winograd6",
     "uneven pads": "dots in_place winograd5", "groups": "winograd6", "towers": "in_place winograd4",
-    "many maps": "winograd6", "five taps": "im2col in_place winograd3 winograd4", "five taps in groups": "winograd4",
+    "many maps": "winograd6", "by points": "winograd4", "by points in groups": "winograd6",
+    "five taps": "im2col in_place winograd3 winograd4", "five taps in groups": "winograd4",
     "strides": "im2col dots in_place", "neighbours only": "dots in_place", "wide groups": "dots",
 }  # fmt: skip
 """Kernels take seconds to compile: each step of tiles meets some of the shapes."""

@@ -79,10 +79,11 @@ def _from_roots(roots: Sequence[Fraction]) -> tuple[Fraction, ...]:
     return tuple(found)
 
 
-def line(matrix: Matrix) -> Scalar:
+def line(matrix: Matrix, write: str = "store") -> Scalar:
     """Straight-line code of a matrix times vectors: ``y[to + i * apart] = sum of matrix[i][j] x[at + j * step]``.
 
-    Columns of equal size and rows of equal size (those of opposite points) share their sums.
+    ``write`` is store or stream. Columns of equal size and rows of equal size (those of opposite points) share their
+    sums.
     """
     count = len(matrix[0])
     lines = [f"x{j} = load(x, {_place('at', j, 'step')})" for j in range(count)]
@@ -104,14 +105,14 @@ def line(matrix: Matrix) -> Scalar:
             continue
         k = next((k for k in range(i + 1, len(rows)) if k not in done and _opposite(terms, rows[k])), None)
         if k is None:
-            lines.append(f"store(y, {_place('to', i, 'apart')}, {_sum(terms)})")
+            lines.append(f"{write}(y, {_place('to', i, 'apart')}, {_sum(terms)})")
             continue
         done.add(k)
         same = [term for term in terms if term in rows[k]]
         lines.append(f"e{i} = {_sum(same)}")
         lines.append(f"o{i} = {_sum([term for term in terms if term not in same])}")
-        lines.append(f"store(y, {_place('to', i, 'apart')}, e{i} + o{i})")
-        lines.append(f"store(y, {_place('to', k, 'apart')}, e{i} - o{i})")
+        lines.append(f"{write}(y, {_place('to', i, 'apart')}, e{i} + o{i})")
+        lines.append(f"{write}(y, {_place('to', k, 'apart')}, e{i} - o{i})")
     return Scalar(("x", "at", "step", "y", "to", "apart"), lines, "None")
 
 

@@ -12,10 +12,13 @@ from alexdsl_cpu.product import product
 
 
 @kernel
-def read_tile(x: F4, tile, channel, count, sheet, size, scratch, y, to, apart, *, STEP, POINTS, SPREAD: Function):
+def read_tile(
+    x: F4, tile, channel, count, sheet, size, scratch, y, to, apart, *, STEP, POINTS, SPREAD: Function, LAST: Function,
+):  # fmt: skip
     """y[point, c] = SPREAD of ``size`` x ``size`` pixels of ``count`` channels; between images lie zeros.
 
-    ``sheet``, here and below, says where the tiles lie: see ``sheet.py``.
+    LAST is SPREAD, and says how the results are written. ``sheet``, here and below, says where the tiles lie: see
+    ``sheet.py``.
     """
     down, across, tiles_down, tiles_across, tall, wide, top, left = sheet
     images, height, width, channels = x.shape
@@ -46,7 +49,7 @@ def read_tile(x: F4, tile, channel, count, sheet, size, scratch, y, to, apart, *
         for j in range(size):
             SPREAD(scratch, j * LANES, size * LANES, scratch, half + j * LANES, size * LANES)
         for i in range(POINTS):
-            SPREAD(scratch, half + i * size * LANES, LANES, y, to + i * POINTS * apart + c, apart)
+            LAST(scratch, half + i * size * LANES, LANES, y, to + i * POINTS * apart + c, apart)
 
 
 @kernel
@@ -82,45 +85,54 @@ def write_tile(
 @kernel
 def winograd_filters(
     lo: int, hi: int, slot: int, weight: F2, work: F1, filters: int, channels: int, broad: int, start: int, share: int,
-    *, TAPS, POINTS, WIDE, TURNED, SPREAD: Function,
+    *, TAPS, POINTS, WIDE, TURNED, SPREAD: Function, LAST: Function, DEPTHS,
 ):  # fmt: skip
-    """work[group, panel, point, depth, WIDE] = SPREAD of the filters, flipped if TURNED; a unit is 16 columns.
+    """work[group, panel, point, depth, WIDE] = SPREAD of the filters, flipped if TURNED; a unit is DEPTHS of a panel.
 
     The depth is what products sum over: the channels of a group, or, TURNED, its ``filters``.
     """
     depth, columns = (filters, channels) if TURNED else (channels, filters)
-    window, chunks = TAPS * TAPS * channels, broad // LANES
+    window, panels, parts = TAPS * TAPS * channels, broad // WIDE, (depth + DEPTHS - 1) // DEPTHS
     scratch = work[start + slot * share : start + (slot + 1) * share]
     flat, half = weight.reshape(weight.size), TAPS * TAPS * LANES
     # A cache line more than the numbers: else all points of a filter fall on the same set of the caches.
     apart = depth * WIDE + LANES
+    read = scratch[half + TAPS * POINTS * LANES :]
     for unit in range(lo, hi):
-        group, first = unit // chunks, unit % chunks * LANES
-        lanes = max(0, min(LANES, columns - first))
-        to = (group * broad + first) // WIDE * POINTS * POINTS * apart + first % WIDE
-        for k in range(depth):
-            for tap in range(TAPS * TAPS):
-                if TURNED:
-                    at = (group * filters + k) * window + tap * channels + first
-                    here = (TAPS * TAPS - 1 - tap) * LANES
-                    store(scratch, here, load_some(flat, at if lanes else 0, lanes))
-                else:
-                    at = (group * filters + first) * window + tap * channels + k
-                    for lane in range(lanes):
-                        scratch[tap * LANES + lane] = flat[at + lane * window]
-                    for lane in range(lanes, LANES):
-                        scratch[tap * LANES + lane] = f32(0.0)
-            for j in range(TAPS):
-                SPREAD(scratch, j * LANES, TAPS * LANES, scratch, half + j * LANES, TAPS * LANES)
-            for i in range(POINTS):
-                SPREAD(scratch, half + i * TAPS * LANES, LANES, work, to + i * POINTS * apart + k * WIDE, apart)
+        group, panel, part = unit // (panels * parts), unit // parts % panels, unit % parts
+        for near in range(part * DEPTHS, min((part + 1) * DEPTHS, depth), LANES):
+            some = min(LANES, depth - near)
+            for first in range(panel * WIDE, (panel + 1) * WIDE, LANES):
+                lanes = max(0, min(LANES, columns - first))
+                if not TURNED:
+                    # Filters lie far apart: of each so many channels are read at once.
+                    for lane in range(LANES):
+                        count = some if lane < lanes else 0
+                        at = (group * filters + first + lane) * window + near if count else 0
+                        for tap in range(TAPS * TAPS):
+                            store(read, (tap * LANES + lane) * LANES, load_some(flat, at, count))
+                            at += channels
+                to = (group * panels + panel) * POINTS * POINTS * apart + near * WIDE + first - panel * WIDE
+                for k in range(some):
+                    for tap in range(TAPS * TAPS):
+                        if TURNED:
+                            at = (group * filters + near + k) * window + tap * channels + first
+                            here = (TAPS * TAPS - 1 - tap) * LANES
+                            store(scratch, here, load_some(flat, at if lanes else 0, lanes))
+                        else:
+                            for lane in range(LANES):
+                                scratch[tap * LANES + lane] = read[(tap * LANES + lane) * LANES + k]
+                    for j in range(TAPS):
+                        SPREAD(scratch, j * LANES, TAPS * LANES, scratch, half + j * LANES, TAPS * LANES)
+                    for i in range(POINTS):
+                        LAST(scratch, half + i * TAPS * LANES, LANES, work, to + i * POINTS * apart + k * WIDE, apart)
 
 
 @kernel
 def winograd(
     lo: int, hi: int, slot: int, x: F4, bias: F1, other: F4, y: F4, work: F1, groups: int, tiles: int, block: int,
     start: int, share: int, down: int, across: int, tiles_down: int, tiles_across: int, tall: int, wide: int, top: int,
-    left: int, *, STEP, POINTS, SPREAD: Function, GATHER: Function, ROWS, WIDE, BLOCK: Function, BIAS,
+    left: int, *, STEP, POINTS, SPREAD: Function, LAST: Function, GATHER: Function, ROWS, WIDE, BLOCK: Function, BIAS,
     EPILOGUE: Function,
 ):  # fmt: skip
     """y = EPILOGUE(the correlation of x with the transformed filters + bias); a unit is a block of tiles."""
@@ -151,13 +163,43 @@ def winograd(
 def winograd_tiles(
     lo: int, hi: int, slot: int, x: F4, work: F1, first: int, count: int, channel: int, channels: int, size: int,
     to: int, row: int, apart: int, start: int, share: int, down: int, across: int, tiles_down: int, tiles_across: int,
-    tall: int, wide: int, top: int, left: int, *, STEP, POINTS, SPREAD: Function, TILES,
+    tall: int, wide: int, top: int, left: int, *, STEP, POINTS, SPREAD: Function, LAST: Function, TILES,
 ):  # fmt: skip
     """work[point, tile, c] from ``to`` on = SPREAD of ``count`` tiles from ``first`` on; a unit is TILES of them."""
     sheet = (down, across, tiles_down, tiles_across, tall, wide, top, left)
     scratch = work[start + slot * share : start + (slot + 1) * share]
     for t in range(lo * TILES, min(hi * TILES, count)):
         read_tile(x, first + t, channel, channels, sheet, size, scratch, work, to + t * row, apart)
+
+
+@kernel
+def winograd_points(
+    lo: int, hi: int, slot: int, work: F1, count: int, spread: int, deep: int, spread_apart: int, filters: int,
+    panels: int, points: int, inputs: int, to: int, broad: int, apart: int, *, ROWS, WIDE, BLOCK: Function,
+):  # fmt: skip
+    """The products of ``count`` tiles' points, [tile, inputs], and the filters'; a unit is a panel of a point."""
+    between = inputs * WIDE + LANES
+    for unit in range(lo, hi):
+        p, panel = unit // panels, unit % panels
+        columns = work[filters + (panel * points + p) * between :]
+        result = work[to + p * apart + panel * WIDE :]
+        product(work[spread + p * spread_apart :], deep, 1, columns, WIDE, result, broad, count, WIDE, inputs, False)
+
+
+@kernel
+def winograd_back(
+    lo: int, hi: int, slot: int, bias: F1, other: F4, y: F4, work: F1, first: int, count: int, channel: int,
+    channels: int, products: int, broad: int, apart: int, start: int, share: int, down: int, across: int,
+    tiles_down: int, tiles_across: int, tall: int, wide: int, top: int, left: int, *, STEP, POINTS, WIDE,
+    GATHER: Function, BIAS, EPILOGUE: Function, TILES,
+):  # fmt: skip
+    """y = EPILOGUE(the products of ``count`` tiles transformed back + bias); a unit is TILES of them."""
+    sheet = (down, across, tiles_down, tiles_across, tall, wide, top, left)
+    scratch = work[start + slot * share : start + (slot + 1) * share]
+    for t in range(lo * TILES, min(hi * TILES, count)):
+        for j in range(0, channels, WIDE):
+            at, lanes = products + t * broad + j, min(WIDE, channels - j)
+            write_tile(work, at, apart, y, other, bias, first + t, channel + j, lanes, sheet, scratch)
 
 
 @kernel
