@@ -1,0 +1,160 @@
+"""A sweep's results as a table for people, as Markdown, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from alexdsl.sweep.estimates import Estimate
+from alexdsl.sweep.measures import Measure
+from alexdsl.sweep.results import Cell, Results
+from alexdsl.sweep.runs import FINISHED
+from alexdsl.train.about import versions
+
+FORMULA = (
+    "Means over seeds, and 95 % intervals: mean ± t s / √n, s the standard deviation over n seeds, t the 97.5 % point "
+    "of Student's distribution with n - 1 degrees of freedom."
+)
+
+
+def rows(found: Results) -> list[list[str]]:
+    """The head, and for each measure a row for each variant."""
+    first = found.sweep.variants[0].name
+    compared = len(found.sweep.variants) > 1
+    table = [["measure", "variant", "seeds", "mean and interval", *([f"against {first}"] if compared else [])]]
+    for measure in found.sweep.measures:
+        label = measure.label
+        for name, runs in found.runs.items():
+            done = sum(run.state == FINISHED for run in runs)
+            cell = found.cells[name, measure.label]
+            row = [label, name, str(done) if done == len(runs) else f"{done} of {len(runs)}", _mean(cell, measure)]
+            table.append([*row, *([_against(cell.against, measure)] if compared else [])])
+            label = ""
+    return table
+
+
+def notes(found: Results) -> list[str]:
+    """What the table does not hold: how it was reckoned, on what, and every run that gave no number."""
+    said = [FORMULA]
+    if len(found.sweep.variants) > 1:
+        kinds = {measure.kind == "until" for measure in found.sweep.measures}
+        ratios = ["ratios of steps, by the mean of their logarithms"] if True in kinds else []
+        differences = ["differences of all else" if ratios else "differences"] if False in kinds else []
+        first = found.sweep.variants[0].name
+        said.append(f"Against {first}: seed by seed, {' and '.join([*ratios, *differences])}.")
+    devices = sorted({device for runs in found.runs.values() for run in runs for device in run.devices})
+    if devices:
+        said.append(f"Computed on {', '.join(devices)}.")
+    for name in found.runs:
+        whys: dict[str, list[str]] = {}
+        for measure in found.sweep.measures:
+            for seed, one in found.cells[name, measure.label].values.items():
+                if one.why:
+                    # What befalls a whole run is said once.
+                    whole = not one.why.startswith("not reached") and "logged" not in one.why
+                    why = one.why if whole else f"{measure.label}: {one.why}"
+                    if str(seed) not in whys.setdefault(why, []):
+                        whys[why].append(str(seed))
+        said += [f"{name}, seed {', '.join(seeds)}: {why}." for why, seeds in whys.items()]
+    return said
+
+
+def markdown(found: Results) -> str:
+    """The table with its title, the claim that it tests, and the notes."""
+    head, *body = rows(found)
+    lines = [f"# {found.sweep.title}", ""]
+    if found.sweep.claim:
+        lines += [found.sweep.claim, ""]
+    lines += [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(found)), ""])
+
+
+def facts(found: Results) -> dict[str, Any]:
+    """All that is known, for programs: every run's numbers, or why there are none."""
+    return {
+        "sweep": found.sweep.name,
+        "title": found.sweep.title,
+        "claim": found.sweep.claim,
+        "complete": found.complete,
+        "versions": versions(),
+        "measures": [asdict(measure) for measure in found.sweep.measures],
+        "variants": {name: _variant(found, name) for name in found.runs},
+    }
+
+
+def _variant(found: Results, name: str) -> dict[str, Any]:
+    runs = found.runs[name]
+    cells = {measure.label: found.cells[name, measure.label] for measure in found.sweep.measures}
+    return {
+        "spec": runs[0].job.spec.name,
+        "overrides": dict(runs[0].job.spec.overrides),
+        "runs": [
+            {
+                "seed": run.job.seed,
+                "folder": run.job.folder.name,
+                "state": run.state,
+                "step": run.step,
+                "devices": list(run.devices),
+                "values": {label: _value(cell, run.job.seed) for label, cell in cells.items()},
+            }
+            for run in runs
+        ],
+        "measures": {
+            label: {"mean": _estimate(cell.estimate), "against": _estimate(cell.against)}
+            for label, cell in cells.items()
+        },
+    }
+
+
+def _value(cell: Cell, seed: int) -> float | str | None:
+    one = cell.values[seed]
+    return one.number if one.number is not None else one.why
+
+
+def _estimate(one: Estimate | None) -> Mapping[str, Any] | None:
+    return asdict(one) if one else None
+
+
+def _mean(cell: Cell, measure: Measure) -> str:
+    if cell.estimate is not None:
+        return _with_interval(cell.estimate, lambda number: _number(number, measure))
+    values = list(cell.values.values())
+    failed = [one for one in values if one.failed]
+    if not failed:
+        return "-"
+    there = [_number(one.number, measure) for one in values if one.number is not None]
+    what = _short(failed[0].why) if len({one.why for one in failed}) == 1 else "failed"
+    others = f"; others {', '.join(there)}" if there else ""
+    return f"{what} ({len(failed)} of {len(values)}{others})"
+
+
+def _short(why: str) -> str:
+    return why.partition(" at step")[0]
+
+
+def _against(one: Estimate | None, measure: Measure) -> str:
+    if one is None:
+        return "-"
+    if measure.kind == "until":
+        return f"× {_with_interval(one, lambda number: f'{number:.2f}')}"
+    return _with_interval(one, lambda number: _number(number, measure, signed=True))
+
+
+def _with_interval(one: Estimate, text: Any) -> str:
+    if one.low is None or one.high is None:
+        return str(text(one.mean))
+    return f"{text(one.mean)} [{text(one.low)}, {text(one.high)}]"
+
+
+def _number(number: float, measure: Measure, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    if measure.kind == "until":
+        return f"{number:{sign},.0f}"
+    return f"{number:{sign}.2%}" if measure.percent else f"{number:{sign}.4f}"
+
+
+def shown(table: Sequence[Sequence[str]]) -> list[str]:
+    """The table in columns, for a terminal."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in table]
