@@ -95,10 +95,10 @@ def _jobs(args: argparse.Namespace, sweep: Sweep, base: Path) -> dict[str, list[
 def _spec(sweep: Sweep, variant: Variant, more: Mapping[str, str], seed: int) -> Spec:
     """A variant's spec; what is wrong with it is said with the variant's name. Raises InputError."""
     from alexdsl.language import SpecError
-    from alexdsl.spec import load
+    from alexdsl.spec import load, with_overrides
 
     try:
-        return load(variant.spec, set={**variant.overrides, **more}, seed=seed)
+        return load(variant.spec, set=with_overrides(variant.overrides, more), seed=seed)
     except SpecError as error:
         raise InputError(f"variant '{variant.name}' of {sweep.path}:\n{error}") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from alexdsl.language import Diagnostics, Source, Span, read_source, suggest
+from alexdsl.spec import with_overrides
 from alexdsl.sweep.measures import KINDS, Measure, MeasureError, measure
 
 KEYS = ("title", "claim", "spec", "set", "variants", "seeds", "measures")
@@ -125,7 +126,7 @@ class _Reader:
                 )
                 continue
             own = self._overrides(says["set"]) if "set" in says else {}
-            yield Variant(name, self.path.parent / spec, {**shared, **own})
+            yield Variant(name, self.path.parent / spec, with_overrides(shared, own))
 
     def _overrides(self, node: yaml.Node) -> dict[str, str]:
         found = {name: self._text(value) for name, value in self._mapping(node, "set").items()}

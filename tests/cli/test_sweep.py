@@ -103,6 +103,7 @@ def test_what_is_over_is_not_done_again_and_more_seeds_are_added(
     out = capsys.readouterr().out
     assert "2 of 6 runs are over" in out
     assert (folder / "fast-seed0" / "metrics.jsonl").stat().st_mtime_ns == written
+    assert main(["sweep", "rates.yaml", "--set", "solver.epochs=1", "--report", "--out", "other"]) == 0
     table = (folder / "results.md").read_text()
     assert "| steps to 50 % | slow | 3 |" in table
     with Image.open(folder / "sweep.png") as picture:
