@@ -13,7 +13,7 @@ from alexdsl.sweep.runs import DIVERGED, FINISHED, NOT_BEGUN, Run
 
 @dataclass(frozen=True)
 class Value:
-    """A run's number, or why there is none; ``failed`` where none will come, ``missing`` while the run is not over."""
+    """A run's number, or why there is none; ``failed`` where none will come."""
 
     number: float | None
     why: str = ""
@@ -56,19 +56,24 @@ def results(sweep: Sweep, runs: Mapping[str, Sequence[Run]]) -> Results:
     return Results(sweep, runs, cells)
 
 
+def standing(run: Run) -> str:
+    """What is the matter with a run that did not come to its end; empty where it did."""
+    if run.state == FINISHED:
+        return ""
+    return run.state if run.state == NOT_BEGUN else f"{run.state} at step {run.step:,}"
+
+
 def value(run: Run, measure: Measure) -> Value:
     """A run's number for a measure. A run that diverged gives none, whatever it reached before."""
-    if run.state == DIVERGED:
-        return Value(None, f"diverged at step {run.step:,}", failed=True)
-    if run.state == NOT_BEGUN:
-        return Value(None, "not begun")
+    if run.state in (DIVERGED, NOT_BEGUN):
+        return Value(None, standing(run), failed=run.state == DIVERGED)
     number = measure.of(*running(*series(run.records, measure.metric), measure.over))
-    if run.state == FINISHED and number is None:
-        if measure.kind == "until":
-            return Value(None, f"not reached in {run.step:,} steps", failed=True)
-        return Value(None, f"{measure.metric} was logged fewer than {measure.over:,} times", failed=True)
     if run.state != FINISHED and (measure.kind != "until" or number is None):
-        return Value(None, f"unfinished, at step {run.step:,}")
+        return Value(None, standing(run))
+    if number is None:
+        never = f"not reached in {run.step:,} steps"
+        few = f"{measure.metric} was logged fewer than {measure.over:,} times"
+        return Value(None, never if measure.kind == "until" else few, failed=True)
     return Value(number)
 
 

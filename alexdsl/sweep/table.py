@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from alexdsl.sweep.estimates import Estimate
 from alexdsl.sweep.measures import Measure
-from alexdsl.sweep.results import Cell, Results
-from alexdsl.sweep.runs import FINISHED
+from alexdsl.sweep.results import Cell, Results, standing
+from alexdsl.sweep.runs import FINISHED, Run
 from alexdsl.train.about import versions
 
 FORMULA = (
@@ -46,18 +46,21 @@ def notes(found: Results) -> list[str]:
     devices = sorted({device for runs in found.runs.values() for run in runs for device in run.devices})
     if devices:
         said.append(f"Computed on {', '.join(devices)}.")
-    for name in found.runs:
-        whys: dict[str, list[str]] = {}
-        for measure in found.sweep.measures:
-            for seed, one in found.cells[name, measure.label].values.items():
-                if one.why:
-                    # What befalls a whole run is said once.
-                    whole = not one.why.startswith("not reached") and "logged" not in one.why
-                    why = one.why if whole else f"{measure.label}: {one.why}"
-                    if str(seed) not in whys.setdefault(why, []):
-                        whys[why].append(str(seed))
-        said += [f"{name}, seed {', '.join(seeds)}: {why}." for why, seeds in whys.items()]
+    for name, runs in found.runs.items():
+        seeds: dict[str, list[str]] = {}
+        for run in runs:
+            for why in _whys(found, run):
+                seeds.setdefault(why, []).append(str(run.job.seed))
+        said += [f"{name}, seed {', '.join(some)}: {why}." for why, some in seeds.items()]
     return said
+
+
+def _whys(found: Results, run: Run) -> list[str]:
+    """Why a run has no number, once where it has none for all measures alike."""
+    if standing(run):
+        return [standing(run)]
+    cells = ((measure.label, found.cells[run.job.variant, measure.label]) for measure in found.sweep.measures)
+    return [f"{label}: {cell.values[run.job.seed].why}" for label, cell in cells if cell.values[run.job.seed].why]
 
 
 def markdown(found: Results) -> str:
@@ -138,20 +141,21 @@ def _against(one: Estimate | None, measure: Measure) -> str:
         return "-"
     if measure.kind == "until":
         return f"× {_with_interval(one, lambda number: f'{number:.2f}')}"
-    return _with_interval(one, lambda number: _number(number, measure, signed=True))
+    if measure.percent:
+        return f"{_with_interval(one, lambda number: f'{100 * number:+.2f}')} points"
+    return _with_interval(one, lambda number: f"{number:+.4f}")
 
 
-def _with_interval(one: Estimate, text: Any) -> str:
+def _with_interval(one: Estimate, text: Callable[[float], str]) -> str:
     if one.low is None or one.high is None:
-        return str(text(one.mean))
+        return text(one.mean)
     return f"{text(one.mean)} [{text(one.low)}, {text(one.high)}]"
 
 
-def _number(number: float, measure: Measure, signed: bool = False) -> str:
-    sign = "+" if signed else ""
+def _number(number: float, measure: Measure) -> str:
     if measure.kind == "until":
-        return f"{number:{sign},.0f}"
-    return f"{number:{sign}.2%}" if measure.percent else f"{number:{sign}.4f}"
+        return f"{number:,.0f}"
+    return f"{number:.2%}" if measure.percent else f"{number:.4f}"
 
 
 def shown(table: Sequence[Sequence[str]]) -> list[str]:

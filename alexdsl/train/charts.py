@@ -23,8 +23,8 @@ COLOURS = (
 WIDE_RANGE = 30.0
 """Values whose largest is so many times the smallest are drawn on a logarithmic scale."""
 LEAST = 1e-8
-PAPER = 0.75
-"""How far a band's colour is mixed with white."""
+BAND = 64
+"""How much a band covers, of 255, so that others are seen through it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw(panels: Sequence[Panel]) -> Image.Image:
     picture = Image.new("RGB", (WIDTH, HEIGHT * len(panels)), "white")
     last = max(line.steps[-1] for panel in panels for line in panel.lines)
     for number, panel in enumerate(panels):
-        _draw_panel(ImageDraw.Draw(picture), number * HEIGHT, panel, last)
+        _draw_panel(ImageDraw.Draw(picture, "RGBA"), number * HEIGHT, panel, last)
     return picture
 
 
@@ -118,8 +118,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, top: int, panel: Panel, last: float) 
     colours = [COLOURS[number % len(COLOURS)] for number in numbers]
     for line, colour in zip(panel.lines, colours, strict=True):
         if line.low is not None and line.high is not None and len(line.steps) > 1:
-            pale = tuple(round(PAPER * 255 + (1 - PAPER) * part) for part in colour)
-            draw.polygon([*points(line, line.high), *reversed(points(line, line.low))], pale)
+            draw.polygon([*points(line, line.high), *reversed(points(line, line.low))], (*colour, BAND))
     for level in panel.levels:
         y = place(0, level)[1]
         for x in range(box[0], box[2], 8):
