@@ -28,7 +28,7 @@ input image [1, 28, 28]
 scores = linear(data.classes)
 loss = softmax_cross_entropy(scores, label)
 report top1(scores)
-solver sgd { lr = 0.001, steps = 200, validate = 50 }
+solver sgd { lr = 0.001, steps = 300, validate = 60 }
 """
 SWEEP = """title: rates
 spec: small.net
@@ -75,9 +75,9 @@ def stopped(number: signal.Signals, folder: Path, lines: int) -> int:
 
 def test_stopped_and_killed_it_goes_on_and_ends_the_same(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweeps = here / "sweeps" / "rates"
-    assert stopped(signal.SIGINT, sweeps / "slow-seed0", 80) == 130
+    assert stopped(signal.SIGINT, sweeps / "slow-seed0", 70) == 130
     assert figures(sweeps)["variants"]["slow"]["runs"][0]["state"] == "unfinished"
-    assert stopped(signal.SIGKILL, sweeps / "fast-seed0", 80) == -signal.SIGKILL
+    assert stopped(signal.SIGKILL, sweeps / "fast-seed0", 70) == -signal.SIGKILL
     assert main(["sweep", "rates.yaml", "--seeds", "1", "--report"]) == 0
     states = {name: one["runs"][0]["state"] for name, one in figures(sweeps)["variants"].items()}
     assert states == {"slow": "finished", "fast": "unfinished"}
