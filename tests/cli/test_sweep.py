@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -103,7 +102,6 @@ def test_what_is_over_is_not_done_again_and_more_seeds_are_added(
     out = capsys.readouterr().out
     assert "2 of 6 runs are over" in out
     assert (folder / "fast-seed0" / "metrics.jsonl").stat().st_mtime_ns == written
-    assert main(["sweep", "rates.yaml", "--set", "solver.epochs=1", "--report", "--out", "other"]) == 0
     table = (folder / "results.md").read_text()
     assert "| steps to 50 % | slow | 3 |" in table
     with Image.open(folder / "sweep.png") as picture:
@@ -185,6 +183,10 @@ def test_wrong_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_packaged_experiment_by_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree(here / "sweeps", ignore_errors=True)
     assert main(["sweep", "relu-tanh", "--report"]) == 0
     assert "relu, seed 0, 1, 2, 3, 4: not begun" in capsys.readouterr().out
+    # The file says steps; epochs stand in their place.
+    assert main(["sweep", "relu-tanh", "--report", "--set", "solver.epochs=2"]) == 0
+    relu = figures(here / "sweeps/relu-tanh")["variants"]["relu"]
+    assert relu["overrides"]["solver.epochs"] == "2"
+    assert "solver.steps" not in relu["overrides"]
