@@ -35,7 +35,7 @@ def rows(found: Results) -> list[list[str]]:
 
 
 def notes(found: Results) -> list[str]:
-    """What the table does not hold: how it was reckoned, on what, and every run that gave no number."""
+    """What the table does not hold: how it was reckoned, on what, and every run that gave no number or was ill."""
     said = [FORMULA]
     if len(found.sweep.variants) > 1:
         kinds = {measure.kind == "until" for measure in found.sweep.measures}
@@ -56,11 +56,14 @@ def notes(found: Results) -> list[str]:
 
 
 def _whys(found: Results, run: Run) -> list[str]:
-    """Why a run has no number, once where it has none for all measures alike."""
+    """Why a run has no number, once where it has none for all measures alike, and what was amiss with its health."""
+    verdicts = [f"{record['health']} in {record.get('layer')}" for record in run.records if "health" in record]
+    health = [f"health: {', '.join(verdicts)}"] if verdicts else []
     if standing(run):
-        return [standing(run)]
+        return [standing(run), *health]
     cells = ((measure.label, found.cells[run.job.variant, measure.label]) for measure in found.sweep.measures)
-    return [f"{label}: {cell.values[run.job.seed].why}" for label, cell in cells if cell.values[run.job.seed].why]
+    whys = [f"{label}: {cell.values[run.job.seed].why}" for label, cell in cells if cell.values[run.job.seed].why]
+    return [*whys, *health]
 
 
 def markdown(found: Results) -> str:

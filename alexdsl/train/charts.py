@@ -112,7 +112,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, top: int, panel: Panel, last: float) 
         if mark <= last:
             draw.line([(x, box[3]), (x, box[3] + 4)], "black")
             draw.text((x - draw.textlength(f"{mark:,.0f}", font) / 2, box[3] + 7), f"{mark:,.0f}", "black", font)
-    draw.text((box[2] + 8, box[3] + 7), "step", "black", font)
+    draw.text((box[2] + 24, box[3] + 7), "step", "black", font)
     draw.line([(box[0], box[1]), (box[0], box[3]), (box[2], box[3])], "black")
     numbers = [i if line.colour is None else line.colour for i, line in enumerate(panel.lines)]
     colours = [COLOURS[number % len(COLOURS)] for number in numbers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,6 +108,12 @@ def test_what_is_not_over_is_said_and_the_rest_counts() -> None:
     assert not one.complete
     assert rows(one)[2][2:] == ["1 of 2", "90.00%"]
     assert "a, seed 1: unfinished at step 2." in notes(one)
+
+
+def test_what_was_amiss_with_a_run_is_said_once_for_all_its_seeds() -> None:
+    ill: list[dict[str, Any]] = [{"step": 2, "health": kind, "layer": "fc"} for kind in ("dead", "flat")]
+    runs = [replace(one, records=[*one.records, *ill]) for one in (run("a", 0, [0.8, 0.9]), run("a", 1, [0.8, 0.7]))]
+    assert notes(found(*runs))[-1] == "a, seed 0, 1: health: dead in fc, flat in fc."
 
 
 def test_the_picture_has_a_band_and_a_line_for_each_variant() -> None:
