@@ -58,6 +58,15 @@ class Spec:
         return replace(self, bound=replace(self.bound, graph=graph, batch=batch))
 
 
+def with_overrides(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Overrides with later ones on top; epochs and steps stand in each other's place."""
+    merged = {**before, **now}
+    for name, other in (("solver.steps", "solver.epochs"), ("solver.epochs", "solver.steps")):
+        if name in now and other not in now:
+            merged.pop(other, None)
+    return merged
+
+
 def load(path: str | Path, *, set: Mapping[str, str] | None = None, seed: int = 0) -> Spec:
     """Read, bind and check a spec.
 

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "program": {"ir", "language", "passes", "registry", "data", "spec", "tuning"},
     "compare": {"ir", "layers", "data", "spec", "program"},
     "train": {"files", "ir", "language", "passes", "registry", "data", "spec", "program"},
+    "sweep": {"language", "data", "spec", "train"},
     "cli": {
         "files",
         "ir",
@@ -45,6 +46,7 @@ MAY_IMPORT = {
         "program",
         "compare",
         "train",
+        "sweep",
         "layers",
         "solvers",
     },

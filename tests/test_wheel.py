@@ -54,8 +54,8 @@ def test_a_wheel_holds_what_is_needed(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("py.typed", "language/net.lark", "data/samples/fashion.npz", "data/samples/LICENSE-fashion-mnist.txt"):
         assert f"alexdsl/{name}" in names
-    for spec in (ROOT / "specs").glob("*.net"):
-        assert f"alexdsl/specs/{spec.name}" in names
+    for spec in (path for ending in ("net", "yaml") for path in (ROOT / "specs").rglob(f"*.{ending}")):
+        assert f"alexdsl/{spec.relative_to(ROOT)}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     sources = {path.relative_to(ROOT) for path in (ROOT / "alexdsl").rglob("*.py")}
     assert {str(path) for path in sources} <= set(names)

@@ -16,6 +16,7 @@ COMMANDS = {
     "init": "write a commented spec for a folder of images",
     "layers": "the reference of layer kinds",
     "runs": "list runs, or compare two: what differs in their specs and in their results",
+    "sweep": "variants of a spec times seeds: runs that go on where they stopped, a table with intervals, a picture",
     "eval": "how good a trained net is on the held-out images",
     "predict": "classify images with a trained net",
     "data": "sets of images: prepare them, look them over, show what training sees",

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from alexdsl.program import Program
     from alexdsl.spec import Spec
 
+SPECS = Path("specs")
+EXPERIMENTS = SPECS / "experiments"
+
 
 def spec_argument(command: argparse.ArgumentParser) -> None:
     """SPEC and ``--set``."""
@@ -118,15 +121,21 @@ def overrides(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def spec_path(name: str) -> Path:
-    """The file that a command's SPEC names: ``alexnet``, ``alexnet.net`` and ``specs/alexnet.net`` are specs that come
-    with alexdsl, unless there is such a file here."""
+    """The file that a command's SPEC names; see ``packaged``."""
+    return packaged(name, ".net", (SPECS, EXPERIMENTS))
+
+
+def packaged(name: str, ending: str, folders: Sequence[Path]) -> Path:
+    """``alexnet``, ``alexnet.net`` and ``specs/alexnet.net`` are files that come with alexdsl, unless there is such a
+    file here; a bare name is looked for in the first of the folders."""
     path = Path(name)
-    if path.exists() or path.parent not in (Path(), Path("specs")):
+    folder = next((f for f in folders if path.parent in (Path(), f)), None)
+    if path.exists() or folder is None:
         return path
     package = Path(__file__).parents[1]
-    folder = next((f for f in (package / "specs", package.parent / "specs") if f.is_dir()), package)
-    packaged = (folder / path.name).with_suffix(".net")
-    return packaged if packaged.is_file() else path
+    base = package if (package / SPECS).is_dir() else package.parent
+    found = (base / folder / path.name).with_suffix(ending)
+    return found if found.is_file() else path
 
 
 def load_spec(args: argparse.Namespace, seed: int = 0) -> Spec:

@@ -121,7 +121,7 @@ class Loader:
 
     def steps(self, epochs: float) -> int:
         """The steps in which that many epochs have been seen, rounded up."""
-        return -int(-epochs * len(self.train) // self.settings.batch)
+        return steps_of(epochs, len(self.train), self.settings.batch)
 
     def close(self) -> None:
         """End the workers. Batches already given stay readable."""
@@ -159,3 +159,8 @@ def default_workers() -> int:
     """Half of the processors that this process may use, at most 4; none where there is a single one."""
     processors = len(os.sched_getaffinity(0))
     return min(4, processors // 2)
+
+
+def steps_of(epochs: float, images: int, batch: int) -> int:
+    """The steps in which so many epochs of so many images have been seen, rounded up."""
+    return -int(-epochs * images // batch)

@@ -137,6 +137,7 @@ class Trainer:
         metrics = program.metrics()
         verdicts = self.health.after(program.steps, metrics["loss"], look)
         if not np.isfinite(metrics["loss"]):
+            self.folder.log({"step": program.steps, "diverged": str(metrics["loss"])})
             raise RunError(
                 f"the loss is {metrics['loss']} at step {program.steps}: training has diverged. "
                 "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older. "

@@ -52,7 +52,7 @@ def test_check_names_files_and_changes_none(messy: Path, capsys: pytest.CaptureF
 
 
 def test_the_specs_are_formatted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fmt", "--check", *map(str, SPECS.glob("*.net"))]) == 0
+    assert main(["fmt", "--check", *map(str, SPECS.rglob("*.net"))]) == 0
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, messy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,14 @@ def test_a_packaged_spec_by_its_name(
     assert capsys.readouterr().out.startswith("lenet5")
 
 
+def test_a_spec_of_the_experiments_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "specs/experiments/four-layer-lrn.net"]) == 0
+    assert capsys.readouterr().out.startswith("four-layer-lrn")
+
+
 def test_a_file_goes_before_a_packaged_spec(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

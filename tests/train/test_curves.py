@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexdsl.train.curves import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, History, curves_picture, save_curves
+from alexdsl.train.charts import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from alexdsl.train.curves import History, curves_picture, save_curves
 
 
 def pixels(picture: Image.Image, colour: tuple[int, int, int], top: int = 0) -> list[tuple[int, int]]:

@@ -61,7 +61,7 @@ def _resumed(args: argparse.Namespace) -> Job:
     """The run as it was recorded, with what its spec and ``--set`` now say otherwise. Raises InputError where a
     difference is refused."""
     from alexdsl.language import Source
-    from alexdsl.spec import from_source
+    from alexdsl.spec import from_source, with_overrides
     from alexdsl.train.folder import RunFolder
     from alexdsl.train.keeping import KEPT
 
@@ -71,11 +71,7 @@ def _resumed(args: argparse.Namespace) -> Job:
         raise InputError("--tune is for new runs: a resumed one keeps the strategies that it began with")
     folder = RunFolder.open(Path(args.resume)) if args.resume else RunFolder.newest(RUNS)
     facts = folder.facts
-    changed = overrides(args.set)
-    merged = {**facts["overrides"], **changed}
-    for name, other in (("solver.steps", "solver.epochs"), ("solver.epochs", "solver.steps")):
-        if name in changed and other not in changed:
-            merged.pop(other, None)
+    merged = with_overrides(facts["overrides"], overrides(args.set))
     source = Source(facts["spec"], folder.spec_text)
     spec = from_source(source, Path(facts["spec"]), merged, facts["seed"])
     save_every = args.save_every or facts.get("save_every", SAVE_EVERY)
