@@ -25,7 +25,7 @@ SEGMENTS = 8
 """Parts of the batch whose weight gradients are summed apart, then added in order, for any number of workers."""
 BAND = 5
 """Output rows of a unit of work, or of a sum in registers."""
-RATE, ADDED, MOVED = 75e9, 0.1e9, 1e9
+RATE, ADDED, MOVED = 75e9, 0.8e9, 1e9
 """Of one core, for the cost: multiply-adds, numbers of segments' sums turned and added, and numbers of filters and maps
 moved, in a second."""
 
@@ -173,7 +173,7 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
         last: Constants = {"ROWS": plan.block, "WIDE": wide, "BIAS": plan.bias}
         return [
             Call(weight_grad_in_place, args, SEGMENTS, {**constants, **few}),
-            Call(add_in_place, added, shape.filters, last, grain=4),
+            Call(add_in_place, added, -(-shape.filters // LANES), last),
         ]
     epilogue, y = tail(op, registry), f"%{op.name}"
     x, weight = (names[1], names[0]) if plan.turned else (names[0], names[1])
