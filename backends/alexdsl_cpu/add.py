@@ -23,8 +23,8 @@ def add(lo: int, hi: int, slot: int, x: F1, a: F1, other: F1, y: F1, *, BLOCK, E
 
 
 class Add(Offer):
-    """``add`` and the IR's own ``sum``, from left to right; an epilogue takes elementwise kinds with at most one
-    further operand."""
+    """``add`` and the IR's ``sum``, from left to right; an epilogue takes elementwise kinds with at most one further
+    operand."""
 
     heads = ("add", "sum")
 

@@ -22,7 +22,7 @@ from alexdsl_cpu.loader import load_kernels
 from alexdsl_cpu.offer import SLOTS
 from alexdsl_cpu.workers import Workers
 
-LITTLE, MUCH = 1 << 15, 1 << 20
+LITTLE, MUCH = 1 << 17, 1 << 20
 """Bytes of an op's operands and results below which one worker does it alone, and of what is brought from which on
 several do."""
 

@@ -43,6 +43,10 @@ CONVOLUTIONS = {
     "five taps": Sample("conv", {"maps": 33, "kernel": 5, "pad": 2}, ((3, 18, 9, 6),)),
     "five taps in groups": Sample("conv", {"maps": 4, "kernel": 5, "groups": 2}, ((2, 4, 7, 9),)),
     "strides": Sample("conv", {"maps": 48, "kernel": 5, "stride": 2, "round": "floor"}, ((3, 3, 14, 36),)),
+    "strides beyond the window": Sample(
+        "conv", {"maps": 5, "kernel": 2, "stride": 3, "round": "floor"}, ((2, 20, 13, 14),)
+    ),
+    "strides of rows": Sample("conv", {"maps": 18, "kernel": 3, "stride": (2, 1), "pad": 1}, ((3, 35, 9, 11),)),
     "wide groups": Sample("conv", {"maps": 26, "kernel": 3, "groups": 2, "pad": 1, "stride": 2}, ((1, 130, 15, 11),)),
     "neighbours only": Sample("conv", {"maps": 32, "kernel": (3, 1), "dilation": (2, 1)}, ((9, 17, 9, 16),)),
 }
@@ -52,7 +56,8 @@ CASES = {
     "uneven pads": "dots in_place winograd5", "groups": "winograd6", "towers": "in_place winograd4",
     "many maps": "winograd6", "by points": "winograd4", "by points in groups": "winograd6",
     "five taps": "im2col in_place winograd3 winograd4", "five taps in groups": "winograd4",
-    "strides": "im2col dots in_place", "neighbours only": "dots in_place", "wide groups": "dots",
+    "strides": "im2col dots in_place phases", "strides beyond the window": "phases", "strides of rows": "phases",
+    "neighbours only": "dots in_place", "wide groups": "dots",
 }  # fmt: skip
 """Kernels take seconds to compile: each step of tiles meets some of the shapes."""
 
@@ -110,7 +115,7 @@ def test_what_is_offered() -> None:
     three, five = CONVOLUTIONS["three taps"], CONVOLUTIONS["five taps"]
     assert offered(three) == ["im2col", "dots", "in_place", "winograd4", "winograd5", "winograd6"]
     assert offered(five) == ["im2col", "dots", "in_place", "winograd3", "winograd4"]
-    assert offered(CONVOLUTIONS["strides"]) == ["im2col", "dots", "in_place"]
+    assert offered(CONVOLUTIONS["strides"]) == ["im2col", "dots", "in_place", "phases"]
     assert offered(CONVOLUTIONS["neighbours only"]) == ["im2col", "dots", "in_place"]
     assert offered(Sample("conv", {"maps": 3, "kernel": (3, 5)}, ((2, 4, 9, 9),))) == ["im2col", "in_place"]
     assert offered(Sample("conv", {"maps": 4, "kernel": 3, "groups": 2, "dilation": 2}, ((2, 4, 9, 9),))) == ["im2col"]

@@ -8,7 +8,7 @@ from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import OpKind, Types
 from alexdsl_cpu import linear
-from alexdsl_cpu.conv import direct, dots, in_place, winograd
+from alexdsl_cpu.conv import direct, dots, in_place, phases, winograd
 from alexdsl_cpu.conv.shape import Shape, shape_of
 from alexdsl_cpu.linear.sizes import Sizes
 from alexdsl_cpu.offer import FILTERS, MAPS, Call, Offer, is_tail
@@ -36,7 +36,7 @@ class Conv(Offer):
         if (sizes := _whole(shape)) is not None:
             return linear.strategies(sizes)
         plain = (*direct.strategies(shape, results), *dots.strategies(shape), *in_place.strategies(shape))
-        return (*plain, *winograd.strategies(shape))
+        return (*plain, *phases.strategies(shape), *winograd.strategies(shape))
 
     def calls(self, op: Op, operands: Types, results: Types) -> Sequence[Call]:
         shape = shape_of(op, operands, results)
@@ -48,6 +48,8 @@ class Conv(Offer):
             return dots.calls(op, shape, self.registry)
         if op.attrs["strategy"] == in_place.NAME:
             return in_place.calls(op, shape, self.registry)
+        if op.attrs["strategy"] == phases.NAME:
+            return phases.calls(op, shape, self.registry)
         return winograd.calls(op, shape, self.registry)
 
 

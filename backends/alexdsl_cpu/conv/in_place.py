@@ -27,7 +27,7 @@ BAND, UNITS = 5, 12
 """Output rows of a unit of work, or of a sum in registers; units that there are to be where images are few."""
 DEPTH = 1024
 """Numbers of filters that a unit turns into columns: cores then have as much to do."""
-RATE, ADDED, MOVED = 75e9, 0.1e9, 1e9
+RATE, ADDED, MOVED = 75e9, 0.8e9, 1e9
 """Of one core, for the cost: multiply-adds, numbers of segments' sums turned and added, and numbers of filters and maps
 moved, in a second."""
 
@@ -180,7 +180,7 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
         last: Constants = {"ROWS": plan.block, "WIDE": wide, "BIAS": plan.bias}
         return [
             Call(weight_grad_in_place, args, SEGMENTS, {**constants, **few}),
-            Call(add_in_place, added, shape.filters, last, grain=4),
+            Call(add_in_place, added, -(-shape.filters // LANES), last),
         ]
     epilogue, y = tail(op, registry), f"%{op.name}"
     x, weight = (names[1], names[0]) if plan.turned else (names[0], names[1])

@@ -179,22 +179,27 @@ def add_in_place(
     lo: int, hi: int, slot: int, dw: F2, db: F1, work: F1, segments: int, part: int, runs: int, depth: int, *, ROWS,
     WIDE, BIAS,
 ):  # fmt: skip
-    """The segments' sums added in order; a unit is a filter, and with it its bias."""
+    """The segments' sums added in order; a unit is LANES filters, and with them their biases."""
     wide, blocks = (dw.shape[0] + WIDE - 1) // WIDE * WIDE, (depth + ROWS - 1) // ROWS
     last = (blocks - 1) * ROWS
     for unit in range(lo, hi):
-        row = dw[unit]
+        first = unit * LANES
+        count = min(LANES, dw.shape[0] - first)
         for run in range(runs):
             for k in range(depth):
                 place = k if k < last else last + k - (depth - ROWS)
-                at = (run * blocks * ROWS + place) * wide + unit
-                total = work[at]
+                at = (run * blocks * ROWS + place) * wide + first
+                total = load(work, at)
                 for s in range(1, segments):
-                    total += work[s * part + at]
-                row[run * depth + k] = total
+                    total = total + load(work, s * part + at)
+                # The first segment's numbers are not needed any more: from there they go to their filters.
+                store(work, at, total)
+                for i in range(count):
+                    dw[first + i, run * depth + k] = work[at + i]
         if BIAS:
-            at = runs * blocks * ROWS * wide + unit
-            total = work[at]
-            for s in range(1, segments):
-                total += work[s * part + at]
-            db[unit] = total
+            at = runs * blocks * ROWS * wide + first
+            for i in range(count):
+                sums = work[at + i]
+                for s in range(1, segments):
+                    sums += work[s * part + at + i]
+                db[first + i] = sums
