@@ -85,10 +85,17 @@ def open_folder(path: str, classes: Sequence[str] | None = None) -> FolderSource
     for name in folders:
         files = _image_files(root / name)
         if not files:
-            raise DataError(f"the class folder {root / name} holds no JPEG or PNG file")
+            raise DataError(f"the class folder {root / name} holds no JPEG or PNG file{_deeper(root, name)}")
         names += files
         labels.append(np.full(len(files), known[name], np.int64))
     return FolderSource(root, tuple(known), names, np.concatenate(labels))
+
+
+def _deeper(root: Path, name: str) -> str:
+    """What to do about a class folder whose images may lie in folders of its own."""
+    if not any(child.is_dir() for child in (root / name).iterdir()):
+        return ""
+    return f", but folders: alexdsl data prepare {root} DST takes images however deep they lie"
 
 
 def class_folders(root: Path) -> list[str]:

@@ -32,7 +32,7 @@ examples:
   alexdsl data prepare ilsvrc /data/ilsvrc-256 --quality 95
   alexdsl data prepare photos prepared               again after a kill: goes on where it was
 
-then, in a spec:  source = shards("prepared")
+then, in a spec:  source = shards("prepared"); alexdsl init prepared writes one
 """
     command.add_argument("source", metavar="SRC", type=Path, help="the images; see below")
     command.add_argument("folder", metavar="DST", type=Path, help="the folder to write, new or half prepared")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         with Progress(len(listing)) as progress:
             description = prepare(listing, folder, how, progress)
         _report(folder, listing, description)
-    print(f'train from it: source = shards("{args.folder}")')
+    print(f'train from it: source = shards("{args.folder}"); a spec that does: alexdsl init {args.folder}')
     return 0
 
 
