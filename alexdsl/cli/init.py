@@ -35,7 +35,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
   alexdsl init prepared                              of what alexdsl data prepare wrote
   alexdsl init pictures -o -                         to standard output
 """
-    command.add_argument("folder", metavar="DIR", type=Path, help="a folder with one sub-folder of images per class, or a prepared set")
+    command.add_argument(
+        "folder", metavar="DIR", type=Path, help="a folder with one sub-folder of images per class, or a prepared set"
+    )
     command.add_argument("-o", metavar="FILE", dest="out", help="the spec's file (default: the folder's name, here)")
 
 

@@ -114,7 +114,7 @@ def _panel(draw: ImageDraw.ImageDraw, top: int, title: str, lines: Sequence[_Lin
         if mark <= last:
             draw.line([(x, box[3]), (x, box[3] + 4)], "black")
             draw.text((x - draw.textlength(f"{mark:,.0f}", font) / 2, box[3] + 7), f"{mark:,.0f}", "black", font)
-    draw.text((box[2] + 8, box[3] + 7), "step", "black", font)
+    draw.text((box[2] + 34, box[3] + 7), "step", "black", font)
     draw.line([(box[0], box[1]), (box[0], box[3]), (box[2], box[3])], "black")
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]

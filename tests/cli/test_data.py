@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alexdsl.cli import main, show
+from alexdsl.cli.data import prepare
 from tests.data.corpus import encoded, picture, write
 
 
@@ -96,6 +97,16 @@ def test_measuring_says_how_far_it_is_where_it_lasts(
     assert capsys.readouterr().err == f"{show.MEASURING}: 10 of 10\n"
     assert main(words) == 0  # measured before
     assert capsys.readouterr().err == ""
+
+
+def test_looking_over_says_how_far_it_is_where_it_lasts(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "PLAIN_SECONDS", 0)
+    assert main(["data", "verify", str(photos), "--processes", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "12 of 12 images\n"
+    assert "12 of 12" not in said.out
 
 
 def test_show(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

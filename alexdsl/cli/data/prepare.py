@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from alexdsl.data.shards.index import Description
     from alexdsl.data.shards.listing import Listing
 
+PLAIN_SECONDS = 10.0
+"""Between two lines where output is no terminal."""
 NAMED = 10
 """How many skipped images are named here; all of them are in the set's skipped.jsonl."""
 
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Progress:
-    """Images done of all: a bar on a terminal, nothing elsewhere."""
+    """Images done of all: a bar on a terminal, now and then a line elsewhere."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -91,9 +94,13 @@ class Progress:
         columns = (BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=total)
+        self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._task, completed=done, total=total)
+        if self._bar.disable and time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            print(f"{done:,} of {total:,} images", file=sys.stderr)
 
     def say(self, text: str) -> None:
         """A line for the user, above the bar."""
