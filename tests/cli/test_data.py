@@ -10,6 +10,7 @@ import pytest
 
 from alexdsl.cli import main, show
 from alexdsl.cli.data import prepare
+from alexdsl.data.shards.preparation import usual_per_shard
 from tests.data.corpus import encoded, picture, write
 
 
@@ -97,6 +98,11 @@ def test_measuring_says_how_far_it_is_where_it_lasts(
     assert capsys.readouterr().err == f"{show.MEASURING}: 10 of 10\n"
     assert main(words) == 0  # measured before
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("count", "shards"), [(1, 1), (5, 5), (33, 11), (16_000, 16), (1_281_167, 1_282)])
+def test_even_a_small_set_has_shards_to_share(count: int, shards: int) -> None:
+    assert -(-count // usual_per_shard(count)) == shards
 
 
 def test_looking_over_says_how_far_it_is_where_it_lasts(

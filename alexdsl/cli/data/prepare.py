@@ -46,7 +46,9 @@ then, in a spec:  source = shards("prepared"); alexdsl init prepared writes one
         "--quality", metavar="Q", type=int, default=90, help="of JPEG, where images are encoded anew (default: 90)"
     )
     command.add_argument("--depth", metavar="N", type=int, help="name classes by the first N folders of a path only")
-    command.add_argument("--per-shard", metavar="N", type=int, default=1000, help="images a shard (default: 1000)")
+    command.add_argument(
+        "--per-shard", metavar="N", type=int, help="images a shard (default: 1000, a 16th of all where they are fewer)"
+    )
     command.add_argument("--processes", metavar="N", type=int, help="that work at once (default: one per core)")
     command.add_argument("--strict", action="store_true", help="stop at an image that cannot be used")
 
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare; see ``arguments``."""
     from alexdsl.data.shards.convert import Options
     from alexdsl.data.shards.inputs import listings
-    from alexdsl.data.shards.preparation import Preparation, prepare
+    from alexdsl.data.shards.preparation import Preparation, prepare, usual_per_shard
 
     for name, least, most in (
         ("side", 1, 65_500),
@@ -68,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and not least <= value <= (most or value):
             bounds = f"from {least} to {most:,}" if most else f"of at least {least}"
             raise InputError(f"--{name.replace('_', '-')} expects a number {bounds}")
-    how = Preparation(
-        Options(None if args.keep else args.side, args.quality), args.per_shard, args.processes, args.strict
-    )
+    options = Options(None if args.keep else args.side, args.quality)
     print(f"listing {args.source}", flush=True)
     for part, listing in listings(args.source, args.depth):
         folder = args.folder / part
         print(f"{folder}: {len(listing):,} images of {len(listing.classes):,} classes", flush=True)
+        per_shard = args.per_shard or usual_per_shard(len(listing))
+        how = Preparation(options, per_shard, args.processes, args.strict)
         with Progress(len(listing)) as progress:
             description = prepare(listing, folder, how, progress)
         _report(folder, listing, description)
