@@ -168,21 +168,12 @@ def trained_spec(path: Path, state: State) -> Spec:
 
 def load_weights(program: Program, path: Path) -> None:
     """Put a checkpoint's weights, and the state that prediction reads, into a program. Raises CheckpointError."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    from alexdsl.train.checkpoint import CheckpointError, restore
+    from alexdsl.train.checkpoint import restore, restore_kept
 
     program.home = "predict"
     restore(path, program, with_state=False)
-    if not len(program.state):
-        return
-    try:
-        arrays = load_file(path / "state.safetensors")
-        for name in program.state:
-            program.state[name] = arrays[name]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path / 'state.safetensors'} does not fit: {error}") from error
+    if len(program.state):
+        restore_kept(path, program)
 
 
 @dataclass(frozen=True)
