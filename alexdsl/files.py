@@ -4,11 +4,15 @@ caches are."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+MOST_JSON = 1 << 26
+"""Bytes of a JSON file that is read."""
 
 
 def cache_folder(*names: str) -> Path:
@@ -46,6 +50,18 @@ def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file in one step as far as anyone can see. Raises OSError; then the old file is still there."""
     with whole_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file says. Raises OSError, and ValueError where it is no JSON, too large or nested too deep."""
+    with path.open("rb") as file:
+        raw = file.read(MOST_JSON + 1)
+    if len(raw) > MOST_JSON:
+        raise ValueError(f"it has more than {MOST_JSON:,} bytes")
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("its lists are nested too deep") from None
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:

@@ -84,6 +84,9 @@ def _guarded(args: argparse.Namespace) -> int:
     except (SpecError, InputError) as error:
         print(error if isinstance(error, SpecError) else f"error: {error}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: out of memory", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexdsl.cli import InputError
-from alexdsl.cli.common import overrides, set_argument
+from alexdsl.cli.common import device_arguments, devices, overrides, set_argument
 
 if TYPE_CHECKING:
     from alexdsl.data.sources import Source
@@ -38,12 +38,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--csv", metavar="FILE", type=Path, help="write every image's label and first guesses")
     command.add_argument("--confusion", metavar="FILE", type=Path, help="draw what is taken for what, as PNG")
     command.add_argument("--json", action="store_true", help="the same as JSON, with all classes")
+    device_arguments(command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; see ``arguments``."""
     from alexdsl.data.errors import DataError
-    from alexdsl.ir.backend import Gap
+    from alexdsl.ir.backend import Gap, Unavailable
     from alexdsl.train.checkpoint import CheckpointError
     from alexdsl.train.folder import RunError, RunFolder, find_checkpoint
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             _write(args.csv, _csv(found, source).encode())
         if args.confusion is not None:
             _write(args.confusion, _png(found))
-    except (CheckpointError, RunError, DataError, Gap) as error:
+    except (CheckpointError, RunError, DataError, Gap, Unavailable) as error:
         raise InputError(str(error)) from error
     if args.json:
         print(json.dumps({**facts, "per_class": _per_class(found)}, indent=1))
@@ -68,6 +69,7 @@ def _evaluated(args: argparse.Namespace, path: Path) -> tuple[dict[str, Any], Ev
     from rich.console import Console
 
     from alexdsl.cli.predict import load_weights, spec_of
+    from alexdsl.cli.show import Show
     from alexdsl.data.loader import Loader
     from alexdsl.data.prepare import TEN
     from alexdsl.data.resolve import resolve
@@ -86,17 +88,17 @@ def _evaluated(args: argparse.Namespace, path: Path) -> tuple[dict[str, Any], Ev
     views = TEN if args.ten_crop or spec.data.test == "ten_crop" else 1
     if views > 1 and spec.data.crop_size is None:
         raise InputError("ten crops need a crop smaller than the images: the data block has none")
-    program = compile(spec)
+    choice = devices(args, spec.graph.attrs["devices"])
+    program = compile(spec, choice.backend, device=choice.bound)
     load_weights(program, path)
     loader = Loader(resolved.train, spec.data, read_statistics(path), spec.seed, val=resolved.val)
-    console = Console(stderr=True)
-    with loader, console.status("evaluating") as status:
+    with loader, Show(Console(stderr=True)).counting("evaluating") as evaluated:
         found = evaluate(
             loader.evaluate_batches(10 if views > 1 else 1),
             views,
             lambda images: program.evaluate(images)["logits"],
             tuple(state.classes),
-            lambda done: status.update(f"{done:,} of {len(resolved.val or ()):,} images"),
+            lambda done: evaluated(done, len(resolved.val or ())),
         )
     program.close()
     tops = [top for top in (1, 5) if top < len(state.classes)]

@@ -1,4 +1,5 @@
-"""``alexdsl init``: a commented spec for a folder of images, its classes counted and sizes looked at, ready to run."""
+"""``alexdsl init``: a commented spec for a folder of images or a prepared set, its classes counted and sizes looked at,
+ready to run."""
 
 from __future__ import annotations
 
@@ -7,18 +8,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from alexdsl.cli import InputError
 
 if TYPE_CHECKING:
-    from alexdsl.data.folder import FolderSource
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from alexdsl.data.sources import Source
 
 LOOKED_AT = 400
 """Images whose sizes are read."""
 LISTED = 20
 """Classes that are listed one by one."""
 STDOUT = "-"
+_TOGETHER = "\0"
+"""A space at which no line is broken."""
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -26,18 +32,22 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.epilog = """examples:
   alexdsl init pictures                              writes pictures.net, for: alexdsl run pictures.net
   alexdsl init pictures -o first.net
+  alexdsl init prepared                              of what alexdsl data prepare wrote
   alexdsl init pictures -o -                         to standard output
 """
-    command.add_argument("folder", metavar="DIR", type=Path, help="a folder with one sub-folder of images per class")
+    command.add_argument(
+        "folder", metavar="DIR", type=Path, help="a folder with one sub-folder of images per class, or a prepared set"
+    )
     command.add_argument("-o", metavar="FILE", dest="out", help="the spec's file (default: the folder's name, here)")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A folder of images: how many each class has, whether it brings held-out images, the sizes (width, height) of some
-    images, whether all of these are gray, and how many of them could not be read."""
+    """A set of images: the setting that reads it, how many images each class has, whether it brings held-out ones, the
+    sizes (width, height) of some images, whether all of these are gray, and how many of them could not be read."""
 
     folder: Path
+    source: Literal["folder", "shards"]
     counts: dict[str, int]
     held_out: int
     sizes: Sequence[tuple[int, int]]
@@ -89,26 +99,56 @@ def run(args: argparse.Namespace) -> int:
 
 
 def look(folder: Path) -> Seen:
-    """Count a folder's classes and read the sizes of some of its images. Raises DataError."""
+    """Count a set's classes and read the sizes of its images, or of some. Raises DataError."""
+    from alexdsl.data.shards.index import DESCRIPTION
+    from alexdsl.data.shards.source import shard_parts
+
+    return _look_at_set(folder) if (shard_parts(str(folder))[0] / DESCRIPTION).is_file() else _look_at_folder(folder)
+
+
+def _look_at_set(folder: Path) -> Seen:
+    from alexdsl.data.shards.index import Index
+    from alexdsl.data.shards.source import ShardSource, shard_parts
+
+    train, held_out = shard_parts(str(folder))
+    source, index = ShardSource(train), Index(train)
+    others = len(ShardSource(held_out, source.classes)) if held_out else 0
+    sizes = list(zip(index.records["width"].tolist(), index.records["height"].tolist(), strict=True))
+    gray = all(source.read(int(number)).shape[2] == 1 for number in _chosen(len(source)))
+    return Seen(folder, "shards", _counts(source), others, sizes, gray, 0)
+
+
+def _counts(source: Source) -> dict[str, int]:
+    import numpy as np
+
+    counts = np.bincount(source.labels, minlength=len(source.classes))
+    return dict(zip(source.classes, counts.tolist(), strict=True))
+
+
+def _chosen(count: int) -> NDArray[np.int64]:
+    """Which of so many images are opened."""
+    from alexdsl.data.permutation import permutation
+
+    return permutation(0, 0, count, purpose="init")[:LOOKED_AT]
+
+
+def _look_at_folder(folder: Path) -> Seen:
     from PIL import Image
 
     from alexdsl.data.folder import open_folder, parts
-    from alexdsl.data.permutation import permutation
 
     train, held_out = parts(str(folder))
-    source: FolderSource = open_folder(train)
-    counts = {name: int((source.labels == number).sum()) for number, name in enumerate(source.classes)}
+    source = open_folder(train)
     others = len(open_folder(held_out, source.classes)) if held_out else 0
     sizes, gray, unreadable = [], True, 0
-    chosen = permutation(0, 0, len(source), purpose="init")[:LOOKED_AT]
-    for number in chosen:
+    for number in _chosen(len(source)):
         try:
             with Image.open(source.path(int(number))) as image:
                 sizes.append(image.size)
                 gray = gray and image.mode in ("1", "L", "LA", "I;16")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             unreadable += 1
-    return Seen(folder, counts, others, sizes, gray, unreadable)
+    return Seen(folder, "folder", _counts(source), others, sizes, gray, unreadable)
 
 
 def spec_lines(seen: Seen, name: str) -> Iterator[str]:
@@ -119,7 +159,7 @@ def spec_lines(seen: Seen, name: str) -> Iterator[str]:
     pixels, channels = _pixels(seen.side), 1 if seen.gray else 3
     large = pixels == 227
     yield f"data {name} {{"
-    yield f'    source  = folder("{_quoted(seen.folder)}")'
+    yield f'    source  = {seen.source}("{_quoted(seen.folder)}")'
     if seen.held_out:
         yield f"    # {seen.held_out:,} images to validate on are in its other folder, beside train"
     elif seen.images >= 20:
@@ -154,7 +194,7 @@ def _head(seen: Seen) -> Iterator[str]:
     yield "# Written by alexdsl init, to be changed: alexdsl check says what follows from a change."
     least, most = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])
     if len(counts) <= LISTED:
-        shown = ", ".join(f"{_plain(name)} {count:,}" for name, count in counts.items())
+        shown = ", ".join(f"{_plain(name)}{_TOGETHER}{count:,}" for name, count in counts.items())
         yield from _wrapped(f"Images by class: {shown}.")
     else:
         yield from _wrapped(
@@ -164,7 +204,7 @@ def _head(seen: Seen) -> Iterator[str]:
         yield "# The classes are of very different sizes: a net may do well by top1 and never name the small ones."
     widths, heights = zip(*seen.sizes, strict=True)
     yield (
-        f"# Of {len(seen.sizes)} images looked at: {min(widths)} to {max(widths)} pixels wide, {min(heights)} to "
+        f"# Of {len(seen.sizes):,} images looked at: {min(widths)} to {max(widths)} pixels wide, {min(heights)} to "
         f"{max(heights)} high, the shorter side {seen.side} in the middle."
     )
     if seen.unreadable:
@@ -174,7 +214,8 @@ def _head(seen: Seen) -> Iterator[str]:
 def _wrapped(text: str) -> Iterator[str]:
     import textwrap
 
-    return (f"# {line}" for line in textwrap.wrap(text, 110, break_long_words=False))
+    lines = textwrap.wrap(text, 110, break_long_words=False)
+    return (f"# {line}".replace(_TOGETHER, " ") for line in lines)
 
 
 def _large(channels: int) -> Iterator[str]:
@@ -191,7 +232,7 @@ def _large(channels: int) -> Iterator[str]:
     yield "conv5 = conv(256, kernel=3, pad=1) | relu | maxpool(3, stride=2)"
     yield "fc6 = linear(4096) | relu | dropout(0.5)"
     yield "fc7 = linear(4096) | relu | dropout(0.5)"
-    yield "scores = linear(data.classes)            # data.classes counts the folder's classes"
+    yield "scores = linear(data.classes)            # data.classes counts the classes of the set"
 
 
 def _small(channels: int, pixels: int) -> Iterator[str]:
@@ -206,7 +247,7 @@ def _small(channels: int, pixels: int) -> Iterator[str]:
         yield f"conv{number} = conv({maps}) | batch_norm | relu | maxpool(2)"
         number, maps, size = number + 1, 2 * maps, size // 2
     yield f"conv{number} = conv({maps}) | batch_norm | relu"
-    yield "scores = global_avgpool | linear(data.classes, weight=normal(0.01))   # data.classes counts the folder's"
+    yield "scores = global_avgpool | linear(data.classes, weight=normal(0.01))   # data.classes counts the set's"
 
 
 def _pixels(side: int) -> int:

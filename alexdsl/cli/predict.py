@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexdsl.cli import InputError
+from alexdsl.cli.common import device_arguments, devices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
   alexdsl predict *.jpg --run runs/alexnet-2 --top 3
   alexdsl predict photo.jpg --checkpoint runs/alexnet-2/checkpoints/step-00010000 --json
 """
-    command.add_argument("images", metavar="IMAGE", nargs="+", help="a JPEG or PNG file, or a folder of them")
+    command.add_argument("images", metavar="IMAGE", nargs="+", help="an image file, or a folder of them")
     which = command.add_mutually_exclusive_group()
     which.add_argument(
         "--run", metavar="DIR", dest="folder", type=Path, help="a run's folder (default: the newest one in runs/)"
@@ -45,12 +46,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--top", metavar="N", type=int, default=5, help="how many classes to name (default: 5)")
     command.add_argument("--json", action="store_true", help="the same as JSON")
+    device_arguments(command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Classify; see ``arguments``. Images that cannot be read are named and left out; the exit code is then 1."""
     from alexdsl.data.errors import DataError
-    from alexdsl.ir.backend import Gap
+    from alexdsl.ir.backend import Gap, Unavailable
     from alexdsl.train.checkpoint import CheckpointError
     from alexdsl.train.folder import RunError
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         return _run(args, path)
     except BrokenPipeError:
         raise
-    except (CheckpointError, RunError, DataError, Gap, OSError) as error:
+    except (CheckpointError, RunError, DataError, Gap, Unavailable, OSError) as error:
         raise InputError(str(error)) from error
 
 
@@ -79,6 +81,9 @@ def _newest(folder: Path | None) -> Path:
 
 
 def _run(args: argparse.Namespace, path: Path) -> int:
+    from rich.console import Console
+
+    from alexdsl.cli.show import Show
     from alexdsl.data.prepare import TEN, Preparer
     from alexdsl.program import compile
     from alexdsl.train.checkpoint import read_state, read_statistics
@@ -93,20 +98,24 @@ def _run(args: argparse.Namespace, path: Path) -> int:
     if tuple(preparer.shape) != tuple(shape):
         due, made = list(shape), list(preparer.shape)
         raise InputError(f"the data block of {path} prepares images of {made}, and its net takes {due}")
+    choice = devices(args, spec.graph.attrs["devices"])
     found: list[dict[str, Any]] = []
     program: Program | None = None
     views = TEN if spec.data.test == "ten_crop" else 1
     size = min(len(files) * views, spec.graph.attrs["batch"])
-    for numbers, images in _batches(preparer, files, max(1, size // views), views, found):
-        if program is None:
-            program = compile(spec, batch=size)
-            load_weights(program, path)
-        shares = softmax(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
-        for number, row in zip(numbers, shares, strict=True):
-            found.append({"image": files.paths[number], "classes": _top(row, state.classes, args.top)})
+    with Show(Console(stderr=True)).counting("predicting") as predicted:
+        for numbers, images in _batches(preparer, files, max(1, size // views), views, found):
+            if program is None:
+                program = compile(spec, choice.backend, batch=size, device=choice.bound)
+                load_weights(program, path)
+            shares = softmax(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
+            for number, row in zip(numbers, shares, strict=True):
+                found.append({"image": files.paths[number], "classes": _top(row, state.classes, args.top)})
+            predicted(len(found), len(files))
     if program is not None:
         program.close()
-    found.sort(key=lambda entry: files.paths.index(entry["image"]))
+    places = {path: number for number, path in enumerate(files.paths)}
+    found.sort(key=lambda entry: places[entry["image"]])
     _show(found, args.json)
     return 1 if any("error" in entry for entry in found) else 0
 
@@ -159,21 +168,12 @@ def trained_spec(path: Path, state: State) -> Spec:
 
 def load_weights(program: Program, path: Path) -> None:
     """Put a checkpoint's weights, and the state that prediction reads, into a program. Raises CheckpointError."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    from alexdsl.train.checkpoint import CheckpointError, restore
+    from alexdsl.train.checkpoint import restore, restore_kept
 
     program.home = "predict"
     restore(path, program, with_state=False)
-    if not len(program.state):
-        return
-    try:
-        arrays = load_file(path / "state.safetensors")
-        for name in program.state:
-            program.state[name] = arrays[name]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path / 'state.safetensors'} does not fit: {error}") from error
+    if len(program.state):
+        restore_kept(path, program)
 
 
 @dataclass(frozen=True)

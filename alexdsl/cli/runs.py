@@ -50,6 +50,7 @@ class Summary:
 
 def run(args: argparse.Namespace) -> int:
     """List or compare; see ``arguments``."""
+    from alexdsl.train.checkpoint import CheckpointError
     from alexdsl.train.folder import RunError
 
     try:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if len(args.folders) > 2:
             raise InputError("alexdsl runs takes a folder of runs, or two runs to compare")
         return _list(args)
-    except RunError as error:
+    except (RunError, CheckpointError) as error:
         raise InputError(str(error)) from error
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from alexdsl.cli.common import seconds_text
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from alexdsl.train.health import Verdict
 
 PLAIN_SECONDS = 10.0
+MEASURING = "measuring the colours of training images"
 """Between two lines where output is no terminal."""
 
 
@@ -41,6 +45,26 @@ class Show:
             return self.console.status(text)
         self.note(text)
         return _Nothing()
+
+    @contextmanager
+    def counting(self, text: str) -> Iterator[Callable[[int, int], None]]:
+        """What to call with (done, all) while something goes on that may be long: a text says so; elsewhere than on a
+        terminal only where it does last."""
+        said = time.monotonic()
+        with ExitStack() as stack:
+            status: Status | None = None
+
+            def tell(done: int, total: int) -> None:
+                nonlocal said, status
+                line = f"{text}: {done:,} of {total:,}"
+                if self.live:
+                    status = status or stack.enter_context(self.console.status(line))
+                    status.update(line)
+                elif time.monotonic() - said >= PLAIN_SECONDS:
+                    said = time.monotonic()
+                    self.note(line)
+
+            yield tell
 
     def started(self, step: int, steps: int, batch: int) -> None:
         self._steps, self._batch, self._first = steps, batch, step

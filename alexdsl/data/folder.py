@@ -1,4 +1,4 @@
-"""Class sub-folders of JPEG and PNG files, listed without opening one of them."""
+"""Class sub-folders of image files, listed without opening one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from alexdsl.data.errors import DataError
 from alexdsl.data.shards.index import DESCRIPTION
 from alexdsl.data.sources import Image, Labels
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+"""Of files that can be decoded."""
 TRAIN, HELD_OUT = "train", ("val", "validation", "valid")
 
 
@@ -85,10 +86,18 @@ def open_folder(path: str, classes: Sequence[str] | None = None) -> FolderSource
     for name in folders:
         files = _image_files(root / name)
         if not files:
-            raise DataError(f"the class folder {root / name} holds no JPEG or PNG file")
+            endings = ", ".join(EXTENSIONS)
+            raise DataError(f"the class folder {root / name} holds no image ({endings}){_deeper(root, name)}")
         names += files
         labels.append(np.full(len(files), known[name], np.int64))
     return FolderSource(root, tuple(known), names, np.concatenate(labels))
+
+
+def _deeper(root: Path, name: str) -> str:
+    """What to do about a class folder whose images may lie in folders of its own."""
+    if not any(child.is_dir() for child in (root / name).iterdir()):
+        return ""
+    return f", but folders: alexdsl data prepare {root} DST takes images however deep they lie"
 
 
 def class_folders(root: Path) -> list[str]:
@@ -101,7 +110,7 @@ def class_folders(root: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"the folder {root} cannot be listed: {error.strerror}") from None
     if not found:
-        raise DataError(f"the folder {root} is empty; it should hold one sub-folder of JPEG or PNG files per class")
+        raise DataError(f"the folder {root} is empty; it should hold one sub-folder of images per class")
     folders = sorted(name for name, is_folder in found if is_folder)
     if (root / DESCRIPTION).exists() or (root / TRAIN / DESCRIPTION).exists():
         raise DataError(f'{root} holds a prepared set: source = shards("{root}") reads it')

@@ -16,7 +16,7 @@ class Env:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """``folder(path, else = otherwise)``: class sub-folders of JPEG and PNG files.
+    """``folder(path, else = otherwise)``: class sub-folders of image files.
 
     ``otherwise`` is used where the environment variable is unset or there is no folder of that name.
     """

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 CELL = 128
 """Pixels of a picture's longer side on the sheet."""
 _GAP, _LINE = 6, 16
-_GROUND, _INK = (255, 255, 255), (20, 20, 20)
+_GROUND, _INK = (232, 232, 232), (20, 20, 20)  # not white, as the ground of many pictures is
 
 
 def contact_sheet(images: NDArray[np.float32], captions: Sequence[str], columns: int = 8) -> Image.Image:

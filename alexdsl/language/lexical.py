@@ -31,12 +31,18 @@ _HINTS = {
 }
 
 
+LONGEST = 200
+"""Letters of a name; files are called by them."""
+
+
 def mend_words(source: Source, words: list[Word], problems: Diagnostics) -> list[Word]:
     """The words, each bad one reported; numbers, texts and names are replaced by good ones, others stay bad."""
     mended = []
     for word in words:
         if word.kind is Kind.BAD:
             word = _mend(source, word, problems)
+        elif word.kind is Kind.NAME and len(word.text) > LONGEST:
+            problems.error(source.span(word.start, word.end), f"a name has at most {LONGEST} letters")
         mended.append(word)
     return mended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from alexdsl.language.diagnostics import Diagnostic, SpecError
@@ -61,10 +62,10 @@ def read_source(path: Path, name: str | None = None, span: Span | None = None) -
     """The text of a file, by the name the user knows it by; `span` is where the file was asked for."""
     shown = name or str(path)
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            _check_size(Source(shown, ""), size, span)
-        return Source(shown, path.read_bytes().decode("utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)  # of a device, no size is known
+            _check_size(Source(shown, ""), max(len(raw), os.fstat(file.fileno()).st_size), span)
+        return Source(shown, raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         message = f"{shown} is not text in UTF-8"

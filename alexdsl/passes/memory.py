@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -89,17 +90,19 @@ def _place(buffers: list[Buffer], last: int) -> int:
 
 def _first_fit(buffers: list[Buffer], base: int) -> int:
     """Places buffers one after the other, each at the lowest offset that is free while it lives; the top reached."""
-    placed: list[Buffer] = []
+    placed: list[tuple[int, int, int, int]] = []  # offset, offset behind it, start, end; in order
     top = base
     for b in buffers:
-        offset = base
-        for other in sorted((o for o in placed if o.start <= b.end and b.start <= o.end), key=lambda o: o.offset):
-            if offset + aligned(b.bytes) <= other.offset:
+        offset, size = base, aligned(b.bytes)
+        for low, high, start, end in placed:
+            if start > b.end or end < b.start:
+                continue
+            if offset + size <= low:
                 break
-            offset = max(offset, other.offset + aligned(other.bytes))
+            offset = max(offset, high)
         b.offset = offset
-        placed.append(b)
-        top = max(top, offset + aligned(b.bytes))
+        insort(placed, (offset, offset + size, b.start, b.end))
+        top = max(top, offset + size)
     return top
 
 

@@ -102,6 +102,10 @@ def confusion_picture(evaluation: Evaluation) -> Image.Image:
     font = ImageFont.load_default()
     margin = 6 + max(int(font.getlength(name)) for name in evaluation.classes)
     picture = Image.new("L", (margin + table.width, margin + table.height), 255)
+    lines = ImageDraw.Draw(table)
+    for at in range(0, table.width, cell):  # along which the eye finds a class's name
+        lines.line([(at, 0), (at, table.height)], 225)
+        lines.line([(0, at), (table.width, at)], 225)
     picture.paste(table, (margin, margin))
     across = Image.new("L", (margin, table.width), 255)
     for draw, at in ((ImageDraw.Draw(picture), margin), (ImageDraw.Draw(across), 0)):

@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexdsl.files import remove_scratch, write_whole
+from alexdsl.files import read_json, remove_scratch, whole_file, write_whole
+from alexdsl.language import SpecError, read_source
 from alexdsl.train.checkpoint import BrokenCheckpointError, CheckpointError, checkpoints
 
 NEWEST = ".newest"
@@ -114,19 +115,24 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What ``run.json`` says. Raises RunError."""
         try:
-            found: Any = json.loads((self.path / "run.json").read_text())
+            found: Any = read_json(self.path / "run.json")
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'run.json'} cannot be read: {error}") from error
         kinds = {"spec": str, "overrides": dict, "seed": int}
         if not isinstance(found, dict) or not all(isinstance(found.get(n), kind) for n, kind in kinds.items()):
             raise RunError(f"{self.path / 'run.json'} does not say what the run is: spec, overrides and seed")
+        wrong = [name for name, right in _RIGHT.items() if name in found and not right(found[name])]
+        if wrong:
+            raise RunError(f"{self.path / 'run.json'} says something else than it should by {', '.join(wrong)}")
         return found
 
     @property
     def spec_text(self) -> str:
         """The spec as it was run. Raises RunError."""
         try:
-            return (self.path / "spec.net").read_text()
+            return read_source(self.path / "spec.net").text
+        except SpecError as error:
+            raise RunError(str(error).removeprefix("error: ")) from error
         except (OSError, ValueError) as error:
             raise RunError(f"{self.path / 'spec.net'} cannot be read: {error}") from error
 
@@ -160,10 +166,10 @@ class RunFolder:
         """The metrics, line by line; what is no record of a step, such as a line cut short, is left out."""
         try:
             with (self.path / "metrics.jsonl").open(errors="replace") as file:
-                for line in file:
-                    with contextlib.suppress(ValueError):
+                while line := file.readline(_MOST_LINE):
+                    with contextlib.suppress(ValueError, RecursionError):
                         record = json.loads(line)
-                        if isinstance(record, dict) and isinstance(record.get("step"), int):
+                        if isinstance(record, dict) and _is_record(record):
                             yield record
         except FileNotFoundError:
             return
@@ -175,15 +181,34 @@ class RunFolder:
 
     def rewind(self, step: int, due: bool = False) -> None:
         """Drop metrics of steps after ``step``, its validation if that is still ``due``, and a line cut short."""
-        metrics, kept = self.path / "metrics.jsonl", []
-        for line in metrics.read_text(errors="replace").splitlines() if metrics.exists() else []:
-            try:
-                record = json.loads(line)
+        with whole_file(self.path / "metrics.jsonl") as kept:
+            for record in self.records():
                 if record["step"] < step or (record["step"] == step and not (due and "val.images" in record)):
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):
-                continue
-        write_whole(metrics, "".join(line + "\n" for line in kept))
+                    kept.write(json.dumps(record).encode() + b"\n")
+
+
+_MOST_LINE = 1 << 20
+"""Letters of a line of the metrics; a longer one is none."""
+_RIGHT: Mapping[str, Callable[[Any], bool]] = {
+    "overrides": lambda found: _texts(found),
+    "devices": lambda found: _texts(found),
+    "strategies": lambda found: _texts(found),
+    "init_from": lambda found: isinstance(found, str),
+    "seed": lambda found: not isinstance(found, bool) and abs(found) < 1 << 53,
+    "save_every": lambda found: isinstance(found, int) and found > 0,
+    "keep": lambda found: isinstance(found, int) and found > 0,
+}
+"""Whether what ``run.json`` says may stand there."""
+
+
+def _texts(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _is_record(found: Mapping[str, Any]) -> bool:
+    """Whether a line of the metrics says something of a step."""
+    numbers = (value for name, value in found.items() if name in ("step", "loss") or name.startswith("val."))
+    return isinstance(found.get("step"), int) and all(isinstance(value, int | float) for value in numbers)
 
 
 def find_checkpoint(path: Path) -> Path:

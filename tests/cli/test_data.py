@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from alexdsl.cli import main
+from alexdsl.cli import main, show
+from alexdsl.cli.data import prepare
+from alexdsl.data.shards.preparation import usual_per_shard
 from tests.data.corpus import encoded, picture, write
 
 
@@ -78,6 +80,39 @@ def test_stats(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "skipped          1 empty" in text
     mean = json.loads((tmp_path / "dst" / "dataset.json").read_text())["mean"]
     assert " ".join(f"{value:.2f}" for value in mean) in text
+
+
+def test_measuring_says_how_far_it_is_where_it_lasts(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "dog" / "10.jpg").unlink()
+    spec = tmp_path / "small.net"
+    spec.write_text(
+        f'data d {{ source = folder("{photos}"), val = split(10%), crop = 28, batch = 4 }}\n'
+        "input image [3, 28, 28]\nscores = flatten | linear(data.classes)\nloss = softmax_cross_entropy(scores)\n"
+    )
+    words = ["data", "show", str(spec), "--out", str(tmp_path / "sheet.png")]
+    monkeypatch.setenv("ALEXDSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(show, "PLAIN_SECONDS", 0)
+    assert main(words) == 0
+    assert capsys.readouterr().err == f"{show.MEASURING}: 10 of 10\n"
+    assert main(words) == 0  # measured before
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("count", "shards"), [(1, 1), (5, 5), (33, 11), (16_000, 16), (1_281_167, 1_282)])
+def test_even_a_small_set_has_shards_to_share(count: int, shards: int) -> None:
+    assert -(-count // usual_per_shard(count)) == shards
+
+
+def test_looking_over_says_how_far_it_is_where_it_lasts(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "PLAIN_SECONDS", 0)
+    assert main(["data", "verify", str(photos), "--processes", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "12 of 12 images\n"
+    assert "12 of 12" not in said.out
 
 
 def test_show(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

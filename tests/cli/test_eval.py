@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,18 @@ def test_ten_crops_are_predicts(run: Path, tmp_path: Path, capsys: pytest.Captur
     guesses = tmp_path / "guesses.csv"
     found = evaluated(capsys, str(run / "checkpoints" / "step-00000030"), "--ten-crop", "--csv", str(guesses))
     centre = evaluated(capsys, str(run))
-    asked = evaluated(capsys, str(run), "--set", "data.test=ten_crop")
+    asked = evaluated(capsys, str(run), "--set", "data.test=ten_crop", "--device", "cpu")
     assert (found["views"], found["images"]) == (10, HELD_OUT)
     assert asked["per_class"] == found["per_class"] != centre["per_class"]
+
+
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="needs numba-cuda to compile kernels: alexdsl[cuda]")
+def test_another_device(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kernels of a GPU, by the emulator, on few images."""
+    few = ["--set", "data.val=split(0.1%)", "--set", "data.batch=8"]
+    here, there = (evaluated(capsys, str(run), *few, "--device", device) for device in ("cpu", "emu"))
+    assert here["images"] == 8
+    assert here["per_class"] == there["per_class"]
 
 
 def test_the_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +94,7 @@ def test_the_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["nowhere"], "nowhere is neither a checkpoint's folder"),
         (["RUN", "--set", "data.val=folder(\"nowhere\")"], "there is no folder nowhere"),
+        (["RUN", "--device", "abacus"], "there is no device 'abacus'"),
         (["RUN", "--csv", "/nowhere/a.csv"], "cannot write /nowhere/a.csv"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alexdsl.cli import main
-from alexdsl.data.settings import Split
+from alexdsl.data.settings import Shards, Split
 from alexdsl.spec import load
 
 
@@ -66,6 +66,31 @@ def test_held_out_images_of_the_folder_are_used(tmp_path: Path, capsys: pytest.C
     assert "# 7 images to validate on" in text
     assert "val " not in "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
     assert "# 1 more could not be read" in text
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1)])
+def test_a_prepared_set_of_deep_folders(
+    mode: str, channels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, counts in (("train", (14, 13)), ("val", (2, 3))):
+        for kind in ("animals", "plants"):
+            pictures(tmp_path / "deep" / part / kind, (60, 50), mode, counts)
+    assert main(["init", str(tmp_path / "deep")]) == 2
+    assert f"alexdsl data prepare {tmp_path / 'deep' / 'train'} DST" in capsys.readouterr().err
+    prepared = tmp_path / "set"
+    words = ["data", "prepare", str(tmp_path / "deep"), str(prepared), "--depth", "1", "--side", "40"]
+    assert main([*words, "--processes", "1"]) == 0
+    assert f"alexdsl init {prepared}" in capsys.readouterr().out
+    assert main(["init", str(prepared), "-o", str(tmp_path / "set.net")]) == 0
+    assert "54 images of 2 classes" in capsys.readouterr().out
+    text = (tmp_path / "set.net").read_text()
+    assert "animals 27, plants 27" in text
+    assert "# 10 images to validate on" in text
+    assert "48 to 48 pixels wide, 40 to 40 high" in text
+    spec = load(tmp_path / "set.net")
+    assert spec.data is not None
+    assert (spec.data.crop, spec.data.channels, spec.data.source) == (32, channels, Shards(str(prepared)))
+    assert main(["run", str(tmp_path / "set.net"), "--steps", "1", "--out", str(tmp_path / "run")]) == 0
 
 
 def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from alexdsl.cli import main
+from alexdsl.cli import main, show
 from alexdsl.data.prepare import Preparer, Slice
 from alexdsl.data.sources import SAMPLES
 from alexdsl.data.statistics import Statistics
@@ -94,6 +95,16 @@ def test_probabilities(
         assert all(guess["class"] == CLASSES[guess["index"]] for guess in entry["classes"])
 
 
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="needs numba-cuda to compile kernels: alexdsl[cuda]")
+def test_another_device(run: Path, images: list[str], pictures: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kernels of a GPU, by the emulator."""
+    row = expected(run, pictures)[0]
+    assert main(["predict", images[0], "--run", str(run), "--json", "--top", "10", "--device", "emu"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    shares = {guess["index"]: guess["probability"] for guess in entry["classes"]}
+    np.testing.assert_allclose([shares[i] for i in range(10)], row, rtol=1e-4, atol=1e-6)
+
+
 def ten_crops(path: str) -> np.ndarray:
     """What the net sees of a file when the data block says ``TEN_CROP``, by slicing."""
     pixels = np.asarray(Image.open(path).resize((40, 36), Image.Resampling.BILINEAR), np.float32)
@@ -172,6 +183,16 @@ def test_folders_stand_for_the_images_in_them(
     assert "there are no images in the folder" in capsys.readouterr().err
 
 
+def test_how_far_it_is_is_told_where_it_lasts(
+    run: Path, images: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show, "PLAIN_SECONDS", 0)
+    assert main(["predict", *images[:3], "--run", str(run), "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "predicting: 3 of 3\n"
+    assert len(json.loads(said.out)) == 3
+
+
 def test_colour_and_other_sizes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (90, 50), (200, 100, 50)).save(tmp_path / "a.jpg")
     Image.new("RGBA", (10, 20), (200, 100, 50, 7)).save(tmp_path / "b.png")
@@ -186,6 +207,8 @@ def test_mistakes(run: Path, images: list[str], tmp_path: Path, capsys: pytest.C
     assert "holds no run" in told("--run", str(tmp_path))
     assert "is not a checkpoint" in told("--checkpoint", str(tmp_path))
     assert "--top" in told("--run", str(run), "--top", "0")
+    assert "there is no device 'abacus'" in told("--run", str(run), "--device", "abacus")
+    assert "the spec has no device 'gpu7'" in told("--run", str(run), "--map", "gpu7=cpu")
 
 
 def test_a_checkpoint_of_another_net_is_told(

@@ -212,5 +212,8 @@ class TestFolder:
         with pytest.raises(DataError, match="cannot be listed: Not a directory"):
             open_folder(str(tmp_path / "a.png"))
         (tmp_path / "a").mkdir()
-        with pytest.raises(DataError, match=r"class folder .*a holds no JPEG or PNG file"):
+        with pytest.raises(DataError, match=r"class folder .*a holds no image \(\.jpg, .*\)$"):
+            open_folder(str(tmp_path))
+        (tmp_path / "a" / "deeper").mkdir()
+        with pytest.raises(DataError, match=r"no image \(.*\), but folders: alexdsl data prepare .* DST"):
             open_folder(str(tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def test_recipes_for_imagenet_on_a_small_set(name: str, tmp_path: Path) -> None:
     verdicts = healthy_or_not(tmp_path, SPECS / f"{name}.net")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
-    assert not verdicts or min(losses[-10:]) > 2.2
+    assert max(losses) > 4 * losses[0]
+    assert all(abs(loss - log(10)) < 0.15 for loss in losses[-10:])
+    assert {verdict["health"] for verdict in verdicts} <= {"dead", "flat", "fast", "exploding"}
+    assert "dead" in {verdict["health"] for verdict in verdicts}
 
 
 ILLNESSES: dict[str, tuple[Sequence[tuple[str, str]], str, Sequence[str]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from alexdsl.data.shards.index import Description
     from alexdsl.data.shards.listing import Listing
 
+PLAIN_SECONDS = 10.0
+"""Between two lines where output is no terminal."""
 NAMED = 10
 """How many skipped images are named here; all of them are in the set's skipped.jsonl."""
 
@@ -32,7 +35,7 @@ examples:
   alexdsl data prepare ilsvrc /data/ilsvrc-256 --quality 95
   alexdsl data prepare photos prepared               again after a kill: goes on where it was
 
-then, in a spec:  source = shards("prepared")
+then, in a spec:  source = shards("prepared"); alexdsl init prepared writes one
 """
     command.add_argument("source", metavar="SRC", type=Path, help="the images; see below")
     command.add_argument("folder", metavar="DST", type=Path, help="the folder to write, new or half prepared")
@@ -43,7 +46,9 @@ then, in a spec:  source = shards("prepared")
         "--quality", metavar="Q", type=int, default=90, help="of JPEG, where images are encoded anew (default: 90)"
     )
     command.add_argument("--depth", metavar="N", type=int, help="name classes by the first N folders of a path only")
-    command.add_argument("--per-shard", metavar="N", type=int, default=1000, help="images a shard (default: 1000)")
+    command.add_argument(
+        "--per-shard", metavar="N", type=int, help="images a shard (default: 1000, a 16th of all where they are fewer)"
+    )
     command.add_argument("--processes", metavar="N", type=int, help="that work at once (default: one per core)")
     command.add_argument("--strict", action="store_true", help="stop at an image that cannot be used")
 
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Prepare; see ``arguments``."""
     from alexdsl.data.shards.convert import Options
     from alexdsl.data.shards.inputs import listings
-    from alexdsl.data.shards.preparation import Preparation, prepare
+    from alexdsl.data.shards.preparation import Preparation, prepare, usual_per_shard
 
     for name, least, most in (
         ("side", 1, 65_500),
@@ -65,22 +70,22 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and not least <= value <= (most or value):
             bounds = f"from {least} to {most:,}" if most else f"of at least {least}"
             raise InputError(f"--{name.replace('_', '-')} expects a number {bounds}")
-    how = Preparation(
-        Options(None if args.keep else args.side, args.quality), args.per_shard, args.processes, args.strict
-    )
+    options = Options(None if args.keep else args.side, args.quality)
     print(f"listing {args.source}", flush=True)
     for part, listing in listings(args.source, args.depth):
         folder = args.folder / part
         print(f"{folder}: {len(listing):,} images of {len(listing.classes):,} classes", flush=True)
+        per_shard = args.per_shard or usual_per_shard(len(listing))
+        how = Preparation(options, per_shard, args.processes, args.strict)
         with Progress(len(listing)) as progress:
             description = prepare(listing, folder, how, progress)
         _report(folder, listing, description)
-    print(f'train from it: source = shards("{args.folder}")')
+    print(f'train from it: source = shards("{args.folder}"); a spec that does: alexdsl init {args.folder}')
     return 0
 
 
 class Progress:
-    """Images done of all: a bar on a terminal, nothing elsewhere."""
+    """Images done of all: a bar on a terminal, now and then a line elsewhere."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -91,9 +96,13 @@ class Progress:
         columns = (BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=total)
+        self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         self._bar.update(self._task, completed=done, total=total)
+        if self._bar.disable and time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            print(f"{done:,} of {total:,} images", file=sys.stderr)
 
     def say(self, text: str) -> None:
         """A line for the user, above the bar."""

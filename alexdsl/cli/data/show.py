@@ -40,6 +40,9 @@ examples:
 
 def run(args: argparse.Namespace) -> int:
     """Show; see ``arguments``."""
+    from rich.console import Console
+
+    from alexdsl.cli.show import MEASURING, Show
     from alexdsl.data.resolve import resolve
     from alexdsl.data.sheet import contact_sheet
     from alexdsl.data.statistics import statistics
@@ -54,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     resolved = resolve(spec.data)
     if resolved.notice:
         print(resolved.notice)
-    images, labels = seen(resolved, spec.data, statistics(resolved.train, spec.data), args.seed, args)
+    with Show(Console(stderr=True)).counting(MEASURING) as measuring:
+        measured = statistics(resolved.train, spec.data, progress=measuring)
+    images, labels = seen(resolved, spec.data, measured, args.seed, args)
     classes = resolved.classes
     contact_sheet(images, [classes[label] for label in labels]).save(args.out, "PNG")
     which = "held-out images" if args.val else f"images of training from step {args.step}"

@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, show: Show) -> int:
+    from alexdsl.cli.show import MEASURING
     from alexdsl.data.resolve import resolve
     from alexdsl.data.statistics import statistics
     from alexdsl.ir.text import print_graph
@@ -137,7 +138,8 @@ def _run(args: argparse.Namespace, show: Show) -> int:
         with show.working("tuning (kernels that were never used here are compiled first)"), patience.held():
             words = tuned(program, args.tune)
         show.note(words)
-    measured = statistics(resolved.train, spec.data)
+    with show.counting(MEASURING) as measuring:
+        measured = statistics(resolved.train, spec.data, progress=measuring)
     folder = job.folder or _created(args, spec)
     with folder.held():
         if job.folder is None:

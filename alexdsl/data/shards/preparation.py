@@ -24,7 +24,8 @@ from alexdsl.data.shards.processes import in_processes
 from alexdsl.data.statistics import components
 from alexdsl.files import remove_scratch, whole_file
 
-PER_SHARD = 1000
+PER_SHARD, SHARDS = 1000, 16
+"""Images of a shard, and shards that a set has before they become so large."""
 _PLAN = "plan.json"
 
 
@@ -39,6 +40,12 @@ class Preparation:
     per_shard: int = PER_SHARD
     processes: int | None = None
     strict: bool = False
+
+
+def usual_per_shard(images: int) -> int:
+    """Images a shard of a set of so many, where nobody says: few of a small set, so that processes can share it and its
+    progress shows. The same whatever the machine."""
+    return max(1, min(PER_SHARD, -(-images // SHARDS)))
 
 
 def prepare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isqrt
 
 from alexdsl.ir.graph import Attr, Attrs, Op
 from alexdsl.ir.parameters import REQUIRED, Choice, Factor, Optional, Parameter, Real, Whole
@@ -83,7 +84,8 @@ def bind_solver(
 def _check_slices(slices: int, span: Span, net: Net, batch: int | None) -> None:
     """Slices are equal parts of the batch, and no layer may look beyond its own."""
     if batch is not None and batch % slices:
-        near = max(n for n in range(1, slices) if batch % n == 0)
+        small = [n for n in range(1, isqrt(batch) + 1) if batch % n == 0]
+        near = max(n for n in (*small, *(batch // n for n in small)) if n < slices)
         hint = f"{near} does" if near > 1 else "a batch that it divides"
         net.diagnostics.error(span, f"slices = {slices} does not divide the batch of {batch}", hint=hint)
     for op in net.ops:
