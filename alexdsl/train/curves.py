@@ -27,7 +27,7 @@ class History:
     def add(self, record: Mapping[str, Any]) -> None:
         """A line of the metrics."""
         for name, value in record.items():
-            if name not in NOT_DRAWN and isinstance(value, int | float):
+            if name not in NOT_DRAWN and not name.startswith("update.") and isinstance(value, int | float):
                 steps, values = self.series.setdefault(name, (array("d"), array("d")))
                 steps.append(record["step"])
                 values.append(value)

@@ -223,8 +223,13 @@ def _ratio(layer: Layer, change: float) -> float:
     return change / max(layer.weight, sqrt(2 / layer.fan))
 
 
+def ratios(look: Look) -> dict[str, float]:
+    """By how much of its size a step changed each layer's weights."""
+    return {name: _ratio(layer, layer.update) for name, layer in look.layers.items()}
+
+
 def _fastest(look: Look) -> tuple[str, float]:
     """The layer whose weights changed most for their size, and by how much; one whose change is no number is."""
-    ratios = {name: _ratio(layer, layer.update) for name, layer in look.layers.items()}
-    worst = max(ratios, key=lambda name: ratios[name] if ratios[name] == ratios[name] else float("inf"))
-    return worst, ratios[worst]
+    found = ratios(look)
+    worst = max(found, key=lambda name: found[name] if found[name] == found[name] else float("inf"))
+    return worst, found[worst]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from alexdsl.train.curves import History, save_curves
 from alexdsl.train.events import Events, events
 from alexdsl.train.filters import save_filters
 from alexdsl.train.folder import RunError, RunFolder
-from alexdsl.train.health import Health, Verdict
+from alexdsl.train.health import Health, Verdict, ratios
 from alexdsl.train.interrupts import interruptible
 from alexdsl.train.keeping import KEPT, best_step, remove_others
 
@@ -143,7 +144,8 @@ class Trainer:
                 "A smaller learning rate usually helps (--set solver.lr=...); the last checkpoint is older. "
                 + self.health.broken()
             )
-        self._log({"step": program.steps, "rate": rate, **metrics})
+        changes = {f"update.{name}": ratio for name, ratio in ratios(look).items() if isfinite(ratio)} if look else {}
+        self._log({"step": program.steps, "rate": rate, **metrics, **changes})
         self.listener.stepped(program.steps, metrics, rate)
         self._advise(verdicts)
         self.due = self._validates(program.steps)

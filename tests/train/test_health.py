@@ -53,6 +53,13 @@ def healthy_or_not(tmp_path: Path, text: str | Path, *more: str, code: int = 0) 
 
 def test_a_healthy_net_is_left_in_peace(tmp_path: Path) -> None:
     assert healthy_or_not(tmp_path, NET) == []
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    changes = {line["step"]: line for line in lines if "update.conv1" in line}
+    assert list(changes) == [step for step in health.WATCHED if step <= FIRST]
+    for line in changes.values():
+        found = {name: value for name, value in line.items() if name.startswith("update.")}
+        assert list(found) == [f"update.{name}" for name in ("conv1", "conv2", "fc3", "fc4", "out")]
+        assert all(0 < value < 1 for value in found.values())
 
 
 @pytest.mark.parametrize("name", ["lenet5", "cifar-quick"])
