@@ -124,7 +124,8 @@ FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}"""
         return f'@njit("void({signature})", {options})'
 
     def helper_decorator(self) -> str:
-        return '@njit(fastmath=FAST, error_model="numpy", boundscheck=False)'
+        # Inlined: else the process that compiles it has it twice, by itself and with the kernel, rounded differently.
+        return '@njit(fastmath=FAST, error_model="numpy", boundscheck=False, forceinline=True)'
 
     def number(self, value: float) -> str:
         return f"f32({value!r})"

@@ -107,5 +107,6 @@ def test_a_limit_above_all_norms_changes_nothing() -> None:
             program.step(random.normal(size=(8, 1, 12, 12)).astype(np.float32), random.integers(0, 10, 8))
         found.append({name: array.copy() for name, array in program.weights.items()})
         program.close()
+    # Clipped gradients are written, others may go into the weights at once: sums and updates may be rounded otherwise.
     for name, array in found[0].items():
-        np.testing.assert_array_equal(array, found[1][name])
+        np.testing.assert_allclose(array, found[1][name], rtol=1e-5, atol=1e-7)

@@ -21,6 +21,8 @@ NAME = "registers"
 VECTORS = 3
 """Vectors of a block's rows: with 8 rows, that divide batches, the least of the weights is read for a sum."""
 WIDE = LANES * VECTORS
+BROAD, DEPTH = 4 * WIDE, 256
+"""Columns and rows of the weights that the input's gradient brings together at once (192 KiB)."""
 SPAN, OUTPUTS = 16, 8
 """Blocks of a unit of the weight gradient: so many of columns that rows are written in long runs, and so many of rows
 that what was brought together is worth it."""
@@ -39,25 +41,31 @@ def gather_columns(x, at, distance, rows, count, panel, wide):
 
 @kernel
 def input_grad_in_registers(
-    lo: int, hi: int, slot: int, weight: F2, dy: F2, other: F2, dx: F2, work: F1, share: int, *, ROWS, WIDE,
-    BLOCK: Function, EPILOGUE: Function,
+    lo: int, hi: int, slot: int, weight: F2, dy: F2, other: F2, dx: F2, work: F1, share: int, *, BROAD, DEPTH, ROWS,
+    WIDE, BLOCK: Function, EPILOGUE: Function,
 ):  # fmt: skip
-    """dx = EPILOGUE(dy W); a unit is WIDE inputs, whose columns of the weights are brought together first."""
+    """dx = EPILOGUE(dy W); a unit is BROAD inputs, whose columns of DEPTH rows of the weights at a time are brought
+    together first."""
     images, outputs = dy.shape
     inputs = weight.shape[1]
     flat, grads = weight.reshape(weight.size), dy.reshape(dy.size)
     panel = work[slot * share : (slot + 1) * share]
-    sums = panel[outputs * WIDE :]
+    sums = panel[DEPTH * BROAD :]
     for unit in range(lo, hi):
-        first = unit * WIDE
-        count = min(WIDE, inputs - first)
-        gather_columns(flat, first, inputs, outputs, count, panel, WIDE)
-        for i in range(0, images, ROWS):
-            # The last block reaches back: it makes some rows twice.
-            n = min(i, images - ROWS)
-            BLOCK(grads, n * outputs, outputs, 0, 1, panel, 0, WIDE, sums, n * WIDE, WIDE, 1, outputs, False)
+        first = unit * BROAD
+        count = min(BROAD, inputs - first)
+        for k in range(0, outputs, DEPTH):
+            deep = min(DEPTH, outputs - k)
+            gather_columns(flat, first + k * inputs, inputs, deep, count, panel, BROAD)
+            for j in range(0, count, WIDE):
+                for i in range(0, images, ROWS):
+                    # The last block reaches back: some sums are made twice, each in a place of its own.
+                    row, place = min(i, images - ROWS) * outputs + k, i * BROAD + j
+                    BLOCK(grads, row, outputs, 0, 1, panel, j, BROAD, sums, place, BROAD, 1, deep, k > 0)
         for n in range(images):
-            made, out, extra = sums[n * WIDE :], dx[n, first : first + count], other[n, first : first + count]
+            again = 0 if n < images - images % ROWS else ROWS - images % ROWS
+            made, at = sums[(n + again) * BROAD :], first + count
+            out, extra = dx[n, first:at], other[n, first:at]
             for j in range(count):
                 out[j] = EPILOGUE(made[j], extra[j])
 
@@ -147,13 +155,13 @@ def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
         return [Call(weight_grad_in_registers, (*operands, made[0], made[-1], *work), units, constants)]
     epilogue = tail(op, registry)
     args: Args = (*operands, other_of(op, epilogue), made[0], "workspace", _grad_share(sizes))
-    return [
-        Call(input_grad_in_registers, args, -(-sizes.inputs // WIDE), {**constants, "EPILOGUE": with_extra(epilogue)})
-    ]
+    constants = {**constants, "BROAD": BROAD, "DEPTH": DEPTH, "EPILOGUE": with_extra(epilogue)}
+    return [Call(input_grad_in_registers, args, -(-sizes.inputs // BROAD), constants)]
 
 
 def _grad_share(sizes: Sizes) -> int:
-    return padded((sizes.outputs + sizes.images) * WIDE)
+    rows = rows_for(sizes.images, VECTORS)
+    return padded((DEPTH + -(-sizes.images // rows) * rows) * BROAD)
 
 
 def _weight_share(sizes: Sizes) -> int:
