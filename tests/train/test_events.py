@@ -55,7 +55,10 @@ def test_metrics_become_events(written: list[Any], tmp_path: Path) -> None:
         for name in ("loss", "top1", "rate"):
             assert name not in line or (line["step"], f"train/{name}", line[name]) in scalars
             assert f"val.{name}" not in line or (line["step"], f"val/{name}", line[f"val.{name}"]) in scalars
-    assert len(scalars) == 4 * 3 + 2 * 2
+    changes = [(line["step"], f"update/{n[7:]}", v) for line in lines for n, v in line.items() if n[:7] == "update."]
+    assert len(changes) == 2 * 5  # steps 1 and 2 are looked into, and the net has five layers with weights
+    assert scalars.issuperset(changes)
+    assert len(scalars) == 4 * 3 + 2 * 2 + len(changes)
     assert written[-1] == "close"
 
 
