@@ -33,7 +33,7 @@ def columns_of_filters(
         begin, end = part * window // parts, (part + 1) * window // parts
         first = panel * WIDE
         count = min(WIDE, maps - first)
-        squares = 0 if TURNED else (end - begin) // LANES * LANES * (count // LANES * LANES == WIDE)
+        squares = 0 if TURNED or count < WIDE else (end - begin) // LANES * LANES
         # Rows lie pages apart: each comes from memory in one go.
         for i in range(count if squares else 0):
             for k in range(begin, end, LANES):
