@@ -26,10 +26,11 @@ COLUMNS = {1: 8, 2: 8, 3: 7, 4: 6, 5: 5, 6: 4} if REGISTERS == 32 else {1: 8, 2:
 """Columns of a block of ``dots`` by its rows."""
 
 
-def block(rows: int, vectors: int) -> Scalar:
+def block(rows: int, vectors: int, ahead: int = 0) -> Scalar:
     """``product``'s BLOCK: the sums of ``rows`` rows of ``vectors`` vectors.
 
-    They run over ``runs`` times ``depth`` rows of b; a's begin anew, ``ar`` further on, with every run.
+    They run over ``runs`` times ``depth`` rows of b; a's begin anew, ``ar`` further on, with every run. With ``ahead``
+    it takes one more argument, a place in b: of as many rows from there on so many vectors are brought near meanwhile.
     """
     columns = range(vectors)
     lines = [f"c{i} = ct + {i} * ci" for i in range(rows)]
@@ -39,17 +40,20 @@ def block(rows: int, vectors: int) -> Scalar:
     lines += ["for run in range(runs):", "    for k in range(depth):"]
     lines += ["        first, row = bt + (run * depth + k) * bk, at + run * ar + k * ak"]
     lines += [f"        b{j} = load(b, first + {LANES * j})" for j in columns]
+    lines += [f"        prefetch(b, near + k * bk + {LANES * j})" for j in range(ahead)]
     for i in range(rows):
         lines += [f"        x = a[np.uint64(row + {i} * ai)]"]
         lines += [f"        s{i}_{j} = s{i}_{j} + x * b{j}" for j in columns]
     lines += [f"store(c, c{i} + {LANES * j}, s{i}_{j})" for i in range(rows) for j in columns]
-    args = ("a", "at", "ai", "ar", "ak", "b", "bt", "bk", "c", "ct", "ci", "runs", "depth", "add")
-    return Scalar(args, lines, "None")
+    args = ["a", "at", "ai", "ar", "ak", "b", "bt", "bk", "c", "ct", "ci", "runs", "depth", "add"]
+    return Scalar([*args, "near"] if ahead else args, lines, "None")
 
 
-def dots(rows: int, columns: int) -> Scalar:
+def dots(rows: int, columns: int, ahead: int = 0) -> Scalar:
     """Sums of products of ``rows`` rows of a with ``columns`` rows of b, both contiguous: c[i, j] = sum of a[i, k]
-    b[j, k], or c plus it. A sum is a vector along k until the end, so that nothing is brought together first."""
+    b[j, k], or c plus it. A sum is a vector along k until the end, so that nothing is brought together first. With
+    ``ahead`` it takes one more argument, a place in b: as long a piece of so many rows from there on is brought near.
+    """
     places = [(i, j) for i in range(rows) for j in range(columns)]
     lines = [f"s{i}_{j} = fill(f32(0.0))" for i, j in places]
     for head, read in (
@@ -58,13 +62,16 @@ def dots(rows: int, columns: int) -> Scalar:
     ):
         lines.append(head)
         lines += [f"    a{i} = {read.format('a', f'at + {i} * ai')}" for i in range(rows)]
+        if "for" in head:
+            lines += [f"    prefetch(b, near + {j} * bj + k)" for j in range(ahead)]
         for j in range(columns):
             lines.append(f"    x = {read.format('b', f'bt + {j} * bj')}")
             lines += [f"    s{i}_{j} = s{i}_{j} + a{i} * x" for i in range(rows)]
     for i, j in places:
         place = f"c[np.uint64(ct + {i} * ci + {j})]"
         lines.append(f"{place} = total(s{i}_{j}) + ({place} if add else f32(0.0))")
-    return Scalar(("a", "at", "ai", "b", "bt", "bj", "c", "ct", "ci", "depth", "add"), lines, "None")
+    args = ["a", "at", "ai", "b", "bt", "bj", "c", "ct", "ci", "depth", "add"]
+    return Scalar([*args, "near"] if ahead else args, lines, "None")
 
 
 def vectors_for(columns: int) -> int:

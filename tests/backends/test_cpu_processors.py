@@ -17,7 +17,7 @@ HASWELL = {
 CONV, LINEAR = (f"test_every_strategy_of_a_{layer}_is_the_reference" for layer in ("convolution", "linear_layer"))
 SOME = (
     f"{CONV}[strides-in_place]", f"{CONV}[uneven pads-winograd5]", f"{CONV}[five taps-winograd3]",
-    f"{LINEAR}[sizes2-registers]", f"{LINEAR}[sizes2-dots]",
+    f"{LINEAR}[sizes2-registers]", f"{LINEAR}[sizes2-dots]", f"{LINEAR}[sizes4-in_place]",
 )  # fmt: skip
 
 

@@ -133,8 +133,8 @@ def test_epilogues_of_every_strategy(strategy: str) -> None:
         chain.check(only(strategy), values(chain), WINOGRAD)
 
 
-@pytest.mark.parametrize("strategy", ["blas", "registers", "dots"])
-@pytest.mark.parametrize("sizes", [(8, 96, 16), (7, 65, 40), (33, 131, 64), (130, 1000, 24)])
+@pytest.mark.parametrize("strategy", ["blas", "registers", "dots", "in_place"])
+@pytest.mark.parametrize("sizes", [(8, 96, 16), (7, 65, 40), (33, 131, 64), (130, 1000, 24), (9, 1300, 30)])
 def test_every_strategy_of_a_linear_layer_is_the_reference(sizes: tuple[int, int, int], strategy: str) -> None:
     images, inputs, units = sizes
     check_layer(Sample("linear", {"units": units}, ((images, inputs),)), strategy)
@@ -169,7 +169,7 @@ def test_a_gradient_that_is_clipped_is_written() -> None:
     chain.check(CPU, values(chain))
 
 
-@pytest.mark.parametrize("strategy", ["blas", "registers", "dots"])
+@pytest.mark.parametrize("strategy", ["blas", "registers", "dots", "in_place"])
 def test_a_window_that_is_the_whole_image_makes_a_linear_layer(strategy: str) -> None:
     for options in ({}, {"bias": "none"}):
         check_layer(Sample("conv", {"maps": 24, "kernel": 4, **options}, ((9, 5, 4, 4),)), strategy)
@@ -201,6 +201,8 @@ def test_the_costs_choose_for_alexnet() -> None:
     assert chosen["fc6 linear_input_grad"] == "registers"
     assert chosen["fc6 linear"] == "blas"
     assert {cheapest(g) for n, g in products_of("specs/alexnet.net", 1) if n.endswith(" linear")} == {"dots"}
+    few = {name: cheapest(graph) for name, graph in products_of("specs/alexnet.net", 16)}
+    assert few["fc6 linear_input_grad"] == "in_place"
 
 
 def test_few_channels_are_not_worth_a_transform() -> None:

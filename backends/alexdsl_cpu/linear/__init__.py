@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import OpKind, Registry, Types
-from alexdsl_cpu.linear import blas, dots, registers
+from alexdsl_cpu.linear import blas, dots, in_place, registers
 from alexdsl_cpu.linear.sizes import Sizes, sizes_of
 from alexdsl_cpu.offer import Call, Offer, is_tail
 from alexdsl_cpu.sgd import Sgd
+
+WAYS = (blas, dots, in_place, registers)
+CALLS: Mapping[str, Callable[[Op, Sizes, Registry], Sequence[Call]]] = {way.NAME: way.calls for way in WAYS}
 
 
 class Linear(Offer):
@@ -36,13 +39,9 @@ class Linear(Offer):
 
 
 def strategies(sizes: Sizes) -> Sequence[Strategy]:
-    return (*blas.strategies(sizes), *dots.strategies(sizes), *registers.strategies(sizes))
+    return tuple(offered for way in WAYS for offered in way.strategies(sizes))
 
 
 def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     """The kernel call of a linear layer's op, or of one that is a linear layer's in all but name."""
-    if op.attrs["strategy"] == dots.NAME:
-        return dots.calls(op, sizes, registry)
-    if op.attrs["strategy"] == registers.NAME:
-        return registers.calls(op, sizes, registry)
-    return blas.calls(op, sizes, registry)
+    return CALLS[op.attrs["strategy"]](op, sizes, registry)

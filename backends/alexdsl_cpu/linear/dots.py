@@ -26,10 +26,10 @@ RATE, BYTES = 47e9, 8e9
 @kernel
 def linear_dots(
     lo: int, hi: int, slot: int, x: F2, weight: F2, bias: F1, other: F2, y: F2, work: F1, share: int, *, OUTPUTS, ROWS,
-    COLUMNS, DEPTH, DOTS: Function, BIAS, EPILOGUE: Function,
+    COLUMNS, DEPTH, AHEAD, DOTS: Function, BIAS, EPILOGUE: Function,
 ):  # fmt: skip
     """y = EPILOGUE(x W' + bias); a unit is OUTPUTS outputs for the whole batch, DEPTH inputs at a time, for which so
-    few rows of the weights stay in the first cache while the images pass."""
+    few rows of the weights stay in the first cache while the images pass, and the next come near."""
     images, inputs = x.shape
     outputs = weight.shape[0]
     rows, columns = x.reshape(x.size), weight.reshape(weight.size)
@@ -40,10 +40,12 @@ def linear_dots(
             for j in range(first, last, COLUMNS):
                 # The last rows and columns reach back: some sums are made twice, each in a place of its own.
                 o = min(j, outputs - COLUMNS) * inputs + k
+                following = o + COLUMNS * inputs if j + COLUMNS < last else first * inputs + k + DEPTH
                 for i in range(0, images, ROWS):
                     n = min(i, images - ROWS) * inputs + k
                     place = i * OUTPUTS + j - first
-                    DOTS(rows, n, inputs, columns, o, inputs, sums, place, OUTPUTS, min(DEPTH, inputs - k), k > 0)
+                    near, depth = following + i // ROWS * AHEAD * inputs, min(DEPTH, inputs - k)
+                    DOTS(rows, n, inputs, columns, o, inputs, sums, place, OUTPUTS, depth, k > 0, near)
         count = last - first
         whole = count - count % COLUMNS
         for n in range(images):
@@ -66,11 +68,13 @@ def strategies(sizes: Sizes) -> Sequence[Strategy]:
 def calls(op: Op, sizes: Sizes, registry: Registry) -> Sequence[Call]:
     """The kernel call of an op."""
     rows, columns = _block(sizes)
+    # Blocks of images one after the other read the same weights: each brings a part of the next ones near.
+    ahead = -(-columns // -(-sizes.images // rows))
     epilogue = tail(op, registry)
     args: Args = (*operands_of(op, sizes), other_of(op, epilogue), made_of(op)[0], "workspace", _share(sizes))
     constants: Constants = {
-        "OUTPUTS": BLOCKS * columns, "ROWS": rows, "COLUMNS": columns, "DEPTH": DEPTH, "DOTS": dots(rows, columns),
-        "BIAS": bool(head_attrs(op)["bias"]), "EPILOGUE": with_extra(epilogue),
+        "OUTPUTS": BLOCKS * columns, "ROWS": rows, "COLUMNS": columns, "DEPTH": DEPTH, "AHEAD": ahead,
+        "DOTS": dots(rows, columns, ahead), "BIAS": bool(head_attrs(op)["bias"]), "EPILOGUE": with_extra(epilogue),
     }  # fmt: skip
     return [Call(linear_dots, args, -(-sizes.outputs // (BLOCKS * columns)), constants)]
 

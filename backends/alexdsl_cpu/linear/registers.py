@@ -26,6 +26,8 @@ BROAD, DEPTH = 4 * WIDE, 256
 SPAN, OUTPUTS = 16, 8
 """Blocks of a unit of the weight gradient: so many of columns that rows are written in long runs, and so many of rows
 that what was brought together is worth it."""
+STEP_SPAN = 8
+"""The same of columns where weights are updated: so many of the weights and velocities that were brought near wait."""
 RATE, BYTES = 75e9, 8e9
 """Of one core, for the cost: multiply-adds, and bytes of the weights, in a second."""
 
@@ -171,4 +173,4 @@ def _weight_share(sizes: Sizes) -> int:
 
 def _span(sizes: Sizes) -> int:
     """Columns of x that are brought together at once."""
-    return min(SPAN, sizes.inputs // WIDE) * WIDE
+    return min(STEP_SPAN if sizes.updates else SPAN, sizes.inputs // WIDE) * WIDE
