@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from math import prod
 from typing import TypeAlias
@@ -25,8 +23,8 @@ Floats = NDArray[np.float32]
 Seen: TypeAlias = Callable[[Op, Executable], None]
 """Hears of an op that is done, and where its results can be looked at."""
 
-DRAWN_AT_ONCE = 1 << 18
-"""First weights that a thread draws in one go: 2 MiB of float64."""
+DRAWN_AT_ONCE = 1 << 16
+"""First weights that are drawn in one go: 512 KiB of float64."""
 
 
 class Weights(MutableMapping[str, Array]):
@@ -177,28 +175,25 @@ class Program:
 
     def _initialise(self, graph: Graph, executable: Executable) -> None:
         """First values, drawn by the element's place in the whole weight whatever the placement; by runs of rows, so
-        that little memory is needed beside the arena, and by several threads."""
-        runs = []
+        that little memory is needed beside the arena. NumPy's steps are so short that threads would wait for each other
+        longer than they worked."""
+        self._progress("first weights")
         for kind in ("parameter", "state"):
             for name, parts in leaves(graph, kind).items():
-                if "init" not in parts[0].attrs:
-                    continue
                 for tower, op in enumerate(parts):
-                    rows = graph.type(op.name).shape[0]
-                    some = max(1, DRAWN_AT_ONCE * rows // graph.type(op.name).elements)
-                    runs += [(name, op, tower * rows, row, min(some, rows - row)) for row in range(0, rows, some)]
+                    if "init" in op.attrs:
+                        shape = graph.type(op.name).shape
+                        some = max(1, DRAWN_AT_ONCE * shape[0] // graph.type(op.name).elements)
+                        for row in range(0, shape[0], some):
+                            rows = (min(some, shape[0] - row), *shape[1:])
+                            draws = Draws(self.spec.seed, name, (tower * shape[0] + row) * prod(shape[1:]))
+                            executable.write(op.name, self._drawn(op, rows, draws), row)
 
-        def draw(name: str, op: Op, before: int, row: int, rows: int) -> None:
-            rest = graph.type(op.name).shape[1:]
-            draws = Draws(self.spec.seed, name, (before + row) * prod(rest))
-            initialiser = self.registry.initialisers[op.attrs["init"]["kind"]]
-            attrs = {k: v for k, v in op.attrs["init"].items() if k != "kind"}
-            values = initialiser.values((rows, *rest), op.attrs.get("fans", (1, 1)), attrs, draws)
-            executable.write(op.name, values, row)
-
-        self._progress("first weights")
-        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-            list(pool.map(lambda run: draw(*run), runs))
+    def _drawn(self, op: Op, shape: tuple[int, ...], draws: Draws) -> Array:
+        """Values by a leaf's initialiser."""
+        initialiser = self.registry.initialisers[op.attrs["init"]["kind"]]
+        attrs = {key: value for key, value in op.attrs["init"].items() if key != "kind"}
+        return initialiser.values(shape, op.attrs.get("fans", (1, 1)), attrs, draws)
 
     def _feed(self, mode: str, executable: Executable, images: Array, labels: Array | None) -> None:
         """Bring a batch."""

@@ -40,21 +40,25 @@ def philox(counter: ArrayLike, key: Key) -> Words:
     result = np.empty(counters.shape, np.uint32)
     flat, out = counters.reshape(-1, 4), result.reshape(-1, 4)
     for start in range(0, len(flat), _BLOCKS):
-        _rounds(flat[start : start + _BLOCKS], key, out[start : start + _BLOCKS])
+        c0, c1, c2, c3 = (np.ascontiguousarray(column) for column in flat[start : start + _BLOCKS].T)
+        _rounds(c0, c1, c2, c3, key, out[start : start + _BLOCKS])
     return result
 
 
-def _rounds(counters: NDArray[np.uint64], key: Key, out: Words) -> None:
-    c0, c1, c2, c3 = (np.ascontiguousarray(counters[:, word]) for word in range(4))
+def _rounds(c0: Any, c1: Any, c2: Any, c3: Any, key: Key, out: Words) -> None:
+    """Words of a counter may be arrays, or numbers where all are equal: the first rounds are cheaper then."""
     k0, k1 = key
     for _ in range(10):
         p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            (p1 >> _HALF) ^ c1 ^ np.uint64(k0),
-            p1 & _MASK,
-            (p0 >> _HALF) ^ c3 ^ np.uint64(k1),
-            p0 & _MASK,
-        )
+        c0, c2 = p1 >> _HALF, p0 >> _HALF
+        # In place: to make new arrays takes as long as to compute what is in them.
+        c0 ^= c1
+        c0 ^= np.uint64(k0)
+        c2 ^= c3
+        c2 ^= np.uint64(k1)
+        p1 &= _MASK
+        p0 &= _MASK
+        c1, c3 = p1, p0
         k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
     for word, values in enumerate((c0, c1, c2, c3)):
         out[:, word] = values
@@ -69,11 +73,9 @@ def words(key: Key, elements: int, *, indices: ArrayLike = (0,), step: int = 0, 
     out = np.empty((len(rows) * blocks, 4), np.uint32)
     for start in range(0, len(out), _BLOCKS):
         part = np.arange(start, min(start + _BLOCKS, len(out)), dtype=np.uint64)
-        counters = np.empty((len(part), 4), np.uint64)
-        row, block = np.divmod(part, np.uint64(blocks))
-        counters[:, 0], counters[:, 1] = block + np.uint64(first // 4), rows[row]
-        counters[:, 2], counters[:, 3] = step & 0xFFFFFFFF, step >> 32
-        _rounds(counters, key, out[start : start + _BLOCKS])
+        row, block = (0, part) if len(rows) == 1 else np.divmod(part, np.uint64(blocks))
+        low, high = np.uint64(step & 0xFFFFFFFF), np.uint64(step >> 32)
+        _rounds(block + np.uint64(first // 4), rows[row], low, high, key, out[start : start + _BLOCKS])
     return out.reshape(len(rows), blocks * 4)[:, :elements]
 
 
@@ -95,15 +97,21 @@ def as_normals(words: Words) -> NDArray[np.float64]:
     """
     uniforms = as_uniforms(words)
     # Contiguous copies: the same vector code then runs whatever slice of a batch is asked for.
-    radius = np.sqrt(-2.0 * np.log(np.ascontiguousarray(uniforms[..., 0::2])))
+    radius = np.log(np.ascontiguousarray(uniforms[..., 0::2]))
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
     # Cosine and sine of an angle from the tangent of its half: NumPy has a fast tan, and the two by name take ten times
     # as long. The uniforms are never exactly 1/2, where the tangent has its pole.
-    tangent = np.tan(math.pi * np.ascontiguousarray(uniforms[..., 1::2]))
+    tangent = np.ascontiguousarray(uniforms[..., 1::2])
+    tangent *= math.pi
+    np.tan(tangent, out=tangent)
     square = tangent * tangent
     radius /= 1.0 + square
     out = np.empty(words.shape, np.float64)
-    out[..., 0::2] = (1.0 - square) * radius
-    out[..., 1::2] = 2.0 * tangent * radius
+    np.subtract(1.0, square, out=square)
+    tangent *= 2.0
+    np.multiply(square, radius, out=out[..., 0::2])
+    np.multiply(tangent, radius, out=out[..., 1::2])
     return out
 
 
