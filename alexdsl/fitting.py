@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alexdsl.ir.backend import Backend
@@ -12,15 +12,17 @@ from alexdsl.spec import Spec
 
 SHARE = 0.9
 """The part of a device's memory that arenas may take: Python, kernels and waiting images need some as well."""
-MODES = ("train", "predict")
+RUN = ("train", "predict")
+"""The modes of a run, which holds both at once."""
 
 
 @dataclass
 class Plans:
-    """What a net needs on a backend, by batch; every plan is made once."""
+    """What a net needs on a backend for some modes at once, by batch; every plan is made once."""
 
     spec: Spec
     backend: Backend
+    modes: Sequence[str] = RUN
     _known: dict[tuple[str, int], Mapping[str, int]] = field(default_factory=dict)
 
     @property
@@ -43,9 +45,9 @@ class Plans:
 def fullest(
     plans: Plans, bound: Mapping[str, str], rooms: Mapping[str, int], batch: int | None = None
 ) -> tuple[str, int]:
-    """The real device that comes nearest to its room, and the bytes that training and prediction need there."""
+    """The real device that comes nearest to its room, and the bytes that the modes need there."""
     needed = dict.fromkeys(rooms, 0)
-    for mode in MODES:
+    for mode in plans.modes:
         for logical, size in plans.arenas(mode, batch).items():
             needed[bound[logical]] += size
     device = max(needed, key=lambda name: needed[name] / rooms[name])
@@ -53,7 +55,7 @@ def fullest(
 
 
 def largest_batch(plans: Plans, bound: Mapping[str, str], rooms: Mapping[str, int]) -> int:
-    """The largest batch with which all real devices hold what training and prediction need; 0 if none does."""
+    """The largest batch with which all real devices hold what the modes need; 0 if none does."""
 
     def share(batch: int) -> float:
         device, needed = fullest(plans, bound, rooms, batch)

@@ -69,6 +69,7 @@ def _evaluated(args: argparse.Namespace, path: Path) -> tuple[dict[str, Any], Ev
     from rich.console import Console
 
     from alexdsl.cli.predict import load_weights, spec_of
+    from alexdsl.cli.run.checks import check_memory
     from alexdsl.cli.show import Show
     from alexdsl.data.loader import Loader
     from alexdsl.data.prepare import TEN
@@ -89,6 +90,7 @@ def _evaluated(args: argparse.Namespace, path: Path) -> tuple[dict[str, Any], Ev
     if views > 1 and spec.data.crop_size is None:
         raise InputError("ten crops need a crop smaller than the images: the data block has none")
     choice = devices(args, spec.graph.attrs["devices"])
+    check_memory(spec, choice, "the evaluation", ["predict"])
     program = compile(spec, choice.backend, device=choice.bound)
     load_weights(program, path)
     loader = Loader(resolved.train, spec.data, read_statistics(path), spec.seed, val=resolved.val)

@@ -96,6 +96,7 @@ def test_the_table(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["RUN", "--set", "data.val=folder(\"nowhere\")"], "there is no folder nowhere"),
         (["RUN", "--device", "abacus"], "there is no device 'abacus'"),
         (["RUN", "--csv", "/nowhere/a.csv"], "cannot write /nowhere/a.csv"),
+        (["RUN", "--set", "data.batch=2e7"], "would fit"),
     ],
 )  # fmt: skip
 def test_bad_input_is_a_sentence(

@@ -109,6 +109,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     from alexdsl.cli.show import MEASURING
     from alexdsl.data.resolve import resolve
     from alexdsl.data.statistics import statistics
+    from alexdsl.fitting import RUN
     from alexdsl.ir.text import print_graph
     from alexdsl.program import compile
     from alexdsl.train.events import installed
@@ -130,7 +131,7 @@ def _run(args: argparse.Namespace, show: Show) -> int:
     check_fit(spec, resolved)
     patience = Patience()
     choice = choice_of(args, job)
-    check_memory(spec, choice)
+    check_memory(spec, choice, "the run", RUN)
     show.note(f"runs on {', '.join(dict.fromkeys(choice.bound.values()))}: {choice.why}")
     known = job.folder.facts.get("strategies") if job.folder else None
     program = compile(spec, choice.backend, device=choice.bound, seed=spec.seed, strategies=known, progress=patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alexdsl.cli import InputError
@@ -47,17 +48,17 @@ def _check_images(spec: Spec, resolved: Resolved) -> None:
             )
 
 
-def check_memory(spec: Spec, choice: Choice) -> None:
-    """Refuse what the devices cannot hold, before it is allocated. Raises InputError."""
+def check_memory(spec: Spec, choice: Choice, what: str, modes: Sequence[str]) -> None:
+    """Refuse what the devices cannot hold, before it is allocated: ``what`` it is, and its modes. Raises InputError."""
     from alexdsl.fitting import Plans, fullest, largest_batch
     from alexdsl.registry import backend
 
     found = backend(choice.backend)
     rooms = {real: found.memory(real) for real in choice.bound.values()}
-    plans = Plans(spec, found)
+    plans = Plans(spec, found, modes)
     device, needed = fullest(plans, choice.bound, rooms)
     if needed > rooms[device]:
         whose = "this machine" if device == "cpu" else device
         batch = largest_batch(plans, choice.bound, rooms)
         advice = f"--set data.batch={batch} would fit" if batch else "not even one image fits"
-        raise InputError(f"the run needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")
+        raise InputError(f"{what} needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")
