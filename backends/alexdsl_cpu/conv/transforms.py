@@ -13,7 +13,7 @@ from functools import cache
 from typing import TypeAlias
 
 from alexdsl.ir.kernels import Scalar
-from alexdsl_cpu.dialect import CPU
+from alexdsl_cpu.dialect import CPU, LANES
 
 Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 Terms: TypeAlias = Sequence[tuple[Fraction, str]]
@@ -21,6 +21,9 @@ Terms: TypeAlias = Sequence[tuple[Fraction, str]]
 POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 """Where polynomials are evaluated, and at infinity after as many of them as a tile takes. Powers of two, with opposite
 ones side by side: cheap and exact. An eighth would cost ten times the rounding error (docs/performance.md)."""
+PAST = "stream" if LANES == 16 else "store"
+"""How ``line`` writes to many places in turn, far apart: past the caches where a vector is a whole line of theirs, for
+half a line would wait to be joined with the other."""
 ONES = 1
 """The place of the point 1, where a polynomial's value is the sum of its coefficients."""
 

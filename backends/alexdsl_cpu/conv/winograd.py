@@ -8,7 +8,7 @@ from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
 from alexdsl.ir.protocol import Registry
 from alexdsl_cpu.conv.shape import Shape
-from alexdsl_cpu.conv.transforms import line, transforms
+from alexdsl_cpu.conv.transforms import PAST, line, transforms
 from alexdsl_cpu.conv.winograd_kernels import winograd, winograd_filters
 from alexdsl_cpu.conv.winograd_plan import DEPTHS, plan_of
 from alexdsl_cpu.conv.winograd_stage import Stage, by_points
@@ -53,7 +53,7 @@ def calls(op: Op, shape: Shape, registry: Registry) -> Sequence[Call]:
     start, share = (Stage(plan).scratch_at, plan.scratch) if plan.staged else (plan.filters, plan.share)
     taps: Constants = {
         "TAPS": plan.taps, "POINTS": plan.side, "WIDE": plan.wide, "TURNED": not forward,
-        "SPREAD": line(matrices.kernel), "LAST": line(matrices.kernel, "stream"), "DEPTHS": DEPTHS,
+        "SPREAD": line(matrices.kernel), "LAST": line(matrices.kernel, PAST), "DEPTHS": DEPTHS,
     }  # fmt: skip
     filters: Args = (weight, "workspace", shape.filters, shape.inputs, plan.broad, start, share)
     parts = shape.groups * (plan.broad // plan.wide) * -(-plan.inputs // DEPTHS)

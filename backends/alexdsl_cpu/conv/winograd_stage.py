@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alexdsl_cpu.conv.transforms import line, transforms
+from alexdsl_cpu.conv.transforms import PAST, line, transforms
 from alexdsl_cpu.conv.winograd_kernels import winograd_back, winograd_points, winograd_tiles
 from alexdsl_cpu.conv.winograd_plan import TILES, Plan, up
 from alexdsl_cpu.dialect import LANES
@@ -50,7 +50,7 @@ def by_points(plan: Plan, x: str, arrays: Sequence[str], write: Constants) -> Se
     scratch, panels = (at.scratch_at, plan.scratch), plan.broad // plan.wide
     matrix = transforms(plan.step, plan.taps).input
     read: Constants = {
-        "STEP": plan.step, "POINTS": plan.side, "TILES": TILES, "SPREAD": line(matrix), "LAST": line(matrix, "stream"),
+        "STEP": plan.step, "POINTS": plan.side, "TILES": TILES, "SPREAD": line(matrix), "LAST": line(matrix, PAST),
     }  # fmt: skip
     multiply: Constants = {"ROWS": plan.rows, "WIDE": plan.wide, "BLOCK": block(plan.rows, plan.vectors)}
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from alexdsl_cpu.conv.transforms import ONES, line, transforms, transpose
+from alexdsl_cpu.conv.transforms import ONES, PAST, line, transforms, transpose
 from alexdsl_cpu.conv.winograd_kernels import winograd_fold, winograd_sums, winograd_tiles
 from alexdsl_cpu.conv.winograd_plan import TILES, Plan, up
 from alexdsl_cpu.dialect import LANES
@@ -62,7 +62,7 @@ def weight_grad(plan: Plan, names: Sequence[str], made: Sequence[str]) -> Sequen
     scratch = (at.scratch_at, plan.scratch)
     tiles: Constants = {"STEP": plan.step, "POINTS": plan.side, "TILES": TILES}
     read, spread = (
-        {**tiles, "SPREAD": line(matrix), "LAST": line(matrix, "stream")}
+        {**tiles, "SPREAD": line(matrix), "LAST": line(matrix, PAST)}
         for matrix in (matrices.input, transpose(matrices.output))
     )
     multiply: Constants = {
