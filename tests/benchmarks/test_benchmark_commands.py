@@ -13,6 +13,7 @@ from alexdsl.cli.common import spec_path
 from alexdsl.ir.backend import Unavailable
 from benchmarks import data, infer, memory, pictures, start, train
 from benchmarks.bars import arguments, peers_argument
+from tests.cuda.two_towers import TOY
 
 
 def test_everybody_gets_the_same_net_batch_device_and_cores() -> None:
@@ -130,10 +131,12 @@ def test_commands_say_what_they_take(module: str) -> None:
     assert "--rounds" in out
 
 
-def test_a_peers_process_trains_on_the_device_that_it_is_told() -> None:
+def test_a_peers_process_trains_on_the_device_that_it_is_told(tmp_path: Path) -> None:
     # The emulator stands for a GPU.
-    command = [sys.executable, "-m", "benchmarks.peers.train_alexdsl", "--spec", "lenet5", "--batch", "1"]
-    done = subprocess.run([*command, "--device", "emu"], input="go\n", capture_output=True, text=True, check=True)
+    (tmp_path / "toy.net").write_text(TOY)
+    command = [sys.executable, "-m", "benchmarks.peers.train_alexdsl", "--spec", str(tmp_path / "toy.net")]
+    told = ["--batch", "2", "--device", "emu"]
+    done = subprocess.run([*command, *told], input="go\n", capture_output=True, text=True, check=True)
     facts, seconds = done.stdout.splitlines()
-    assert '"device0"' in facts
+    assert '"gpu1"' in facts
     assert float(seconds) > 0

@@ -15,7 +15,7 @@ import pytest
 from alexdsl.language import Source
 from alexdsl.program import compile
 from alexdsl.spec import from_source
-from tests.cuda.two_towers import NET, assert_same, trained
+from tests.cuda.two_towers import NET, TOY, assert_same, trained
 
 needs_compiler = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="needs numba-cuda to compile kernels: pip install alexdsl[cuda]"
@@ -33,8 +33,8 @@ def test_the_emulator_agrees_with_the_cpu() -> None:
 
 @needs_compiler
 def test_a_batch_in_slices_on_the_emulator() -> None:
-    net = NET.replace("epochs = 1", "epochs = 1, slices = 2")
-    assert_same(trained("cuda", "emu", 2, net), trained("cpu", "cpu", 2))
+    net = TOY.replace("epochs = 1", "epochs = 1, slices = 2")
+    assert_same(trained("cuda", "emu", 2, net), trained("cpu", "cpu", 2, TOY))
 
 
 @needs_compiler
