@@ -3,7 +3,7 @@ takes from ``placed`` on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,6 @@ from tests.backends.chains import (
 from tests.layers.samples import REGISTRY, SAMPLES, STEP, Sample
 
 CPU = Target(backend, "cpu", threads=(1, 3))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One cold cache of kernels for all tests of the file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALEXDSL_CACHE", str(tmp_path_factory.mktemp("kernels")))
-        yield
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)

@@ -20,7 +20,6 @@ from alexdsl.ir.backend import Fault
 from alexdsl.ir.kernels import fingerprint, kernel, render
 from tests.backends.chains import DEVICE, MAPS, Builder
 from tests.backends.test_cpu_kernels import CPU as TARGET
-from tests.backends.test_cpu_kernels import _cache as _cache
 from tests.layers.samples import REGISTRY
 
 THREADS = (1, 2, 3, 8)

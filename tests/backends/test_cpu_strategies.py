@@ -25,7 +25,6 @@ from benchmarks.strategies import error, loaded
 from benchmarks.strategies import products as products_of
 from tests.backends.chains import BIAS, CONV, CONV_GRAD, FILTER, MAPS, SOLVING, Builder, Target, layer_ops, values
 from tests.backends.test_cpu_kernels import CPU
-from tests.backends.test_cpu_kernels import _cache as _cache  # the kernels of both files are compiled once
 from tests.layers.samples import REGISTRY, Sample
 
 WINOGRAD = 2e-5
