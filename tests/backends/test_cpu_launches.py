@@ -41,7 +41,7 @@ def stops(lo: int, hi: int, slot: int, y: F1):
 
 
 @pytest.fixture(scope="module")
-def compiled(_cache: object) -> dict[str, object]:
+def compiled() -> dict[str, object]:
     functions = {name: render(made, {}, CPU) for name, made in (("adds", adds), ("stops", stops))}
     return load_kernels({f"{name}_{fingerprint(source)}": source for name, source in functions.items()})
 
