@@ -99,7 +99,8 @@ def _first_fit(buffers: list[Buffer], base: int) -> int:
                 continue
             if offset + size <= low:
                 break
-            offset = max(offset, high)
+            if high > offset:  # not max(), which nets of hundreds of layers would call millions of times
+                offset = high
         b.offset = offset
         insort(placed, (offset, offset + size, b.start, b.end))
         top = max(top, offset + size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from alexdsl.ir.backend import Strategy
 from alexdsl.ir.graph import Op
@@ -21,6 +22,7 @@ STEPS = {3: (4, 5, 6), 5: (3, 4)}
 NAME = "winograd"
 
 
+@cache
 def strategies(shape: Shape) -> Sequence[Strategy]:
     """A strategy for every tile that fits; none where windows are not square, not near, or not of taps that pay."""
     rows, columns = shape.rows, shape.columns
