@@ -83,6 +83,7 @@ def _newest(folder: Path | None) -> Path:
 def _run(args: argparse.Namespace, path: Path) -> int:
     from rich.console import Console
 
+    from alexdsl.cli.run.checks import check_memory
     from alexdsl.cli.show import Show
     from alexdsl.data.prepare import TEN, Preparer
     from alexdsl.program import compile
@@ -103,10 +104,12 @@ def _run(args: argparse.Namespace, path: Path) -> int:
     program: Program | None = None
     views = TEN if spec.data.test == "ten_crop" else 1
     size = min(len(files) * views, spec.graph.attrs["batch"])
+    spec = spec.with_batch(size)
+    check_memory(spec, choice, "the prediction", ["predict"], "a batch of {} would fit: give fewer images")
     with Show(Console(stderr=True)).counting("predicting") as predicted:
         for numbers, images in _batches(preparer, files, max(1, size // views), views, found):
             if program is None:
-                program = compile(spec, choice.backend, batch=size, device=choice.bound)
+                program = compile(spec, choice.backend, device=choice.bound)
                 load_weights(program, path)
             shares = softmax(program.predict(images)).reshape(len(numbers), views, -1).mean(1)
             for number, row in zip(numbers, shares, strict=True):

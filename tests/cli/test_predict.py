@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from alexdsl_cpu.backend import CpuBackend
 from PIL import Image
 
 from alexdsl.cli import main, show
@@ -209,6 +211,19 @@ def test_mistakes(run: Path, images: list[str], tmp_path: Path, capsys: pytest.C
     assert "--top" in told("--run", str(run), "--top", "0")
     assert "there is no device 'abacus'" in told("--run", str(run), "--device", "abacus")
     assert "the spec has no device 'gpu7'" in told("--run", str(run), "--map", "gpu7=cpu")
+
+
+def test_what_does_not_fit_is_refused(
+    run: Path, images: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def of(memory: int) -> str:
+        monkeypatch.setattr(CpuBackend, "memory", lambda backend, real: memory)
+        assert main(["predict", *images, "--run", str(run)]) == 2
+        return capsys.readouterr().err
+
+    assert "not even one image fits" in of(100_000)
+    found = re.search(r"this machine has [^:]*: a batch of ([123]) would fit", of(350_000))
+    assert found is not None
 
 
 def test_a_checkpoint_of_another_net_is_told(

@@ -48,8 +48,11 @@ def _check_images(spec: Spec, resolved: Resolved) -> None:
             )
 
 
-def check_memory(spec: Spec, choice: Choice, what: str, modes: Sequence[str]) -> None:
-    """Refuse what the devices cannot hold, before it is allocated: ``what`` it is, and its modes. Raises InputError."""
+def check_memory(
+    spec: Spec, choice: Choice, what: str, modes: Sequence[str], way_out: str = "--set data.batch={} would fit"
+) -> None:
+    """Refuse what the devices cannot hold, before it is allocated: ``what`` it is, its modes, and the way out, told the
+    largest batch that fits. Raises InputError."""
     from alexdsl.fitting import Plans, fullest, largest_batch
     from alexdsl.registry import backend
 
@@ -60,5 +63,5 @@ def check_memory(spec: Spec, choice: Choice, what: str, modes: Sequence[str]) ->
     if needed > rooms[device]:
         whose = "this machine" if device == "cpu" else device
         batch = largest_batch(plans, choice.bound, rooms)
-        advice = f"--set data.batch={batch} would fit" if batch else "not even one image fits"
+        advice = way_out.format(batch) if batch else "not even one image fits"
         raise InputError(f"{what} needs {bytes_text(needed)} and {whose} has {bytes_text(rooms[device])}: {advice}")
