@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,8 @@ def write(kind: str, name: str, arrays: Mapping[str, NDArray[np.float64]]) -> No
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **{key: np.asarray(value) for key, value in arrays.items()})
+                named: dict[str, Any] = dict(arrays)
+                np.savez(file, **named)
             os.replace(temporary, folder / f"{name}.npz")  # readers see the old file or the new one, never a part
         except BaseException:
             with contextlib.suppress(OSError):

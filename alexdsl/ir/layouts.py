@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
+
 from alexdsl.ir.protocol import Array
 from alexdsl.ir.types import TensorType
 
@@ -32,3 +36,13 @@ def logical(view: Array, type: TensorType) -> Array:
 def place_of(type: TensorType, axis: int) -> int:
     """Where a logical axis lies in memory."""
     return {0: 0, 1: 3, 2: 1, 3: 2}[axis] if type.layout in (MAPS, FILTERS) else axis
+
+
+def stride_of(type: TensorType, axis: int) -> int:
+    """Numbers that one step along a logical axis skips."""
+    return prod(physical(type)[place_of(type, axis) + 1 :])
+
+
+def starts(parts: Sequence[TensorType], axis: int) -> Sequence[int]:
+    """Where each of the parts that make a whole along a logical axis begins in its rows, in numbers."""
+    return [0, *accumulate(part.shape[axis] * stride_of(part, axis) for part in parts)][:-1]

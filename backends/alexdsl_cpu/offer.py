@@ -9,7 +9,7 @@ from typing import TypeAlias
 from alexdsl.ir import offers
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction, Scalar
-from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of
+from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of, starts, stride_of
 from alexdsl.ir.offers import (
     Args,
     Constants,
@@ -27,7 +27,8 @@ from alexdsl_cpu.dialect import CPU
 
 __all__ = [
     "FILTERS", "MAPS", "SLOTS", "Args", "Call", "Constants", "Offer", "extras", "head_attrs", "is_tail", "padded",
-    "per_worker", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain", "with_extra",
+    "per_worker", "physical", "place_of", "retyped", "rows_of", "scalars", "starts", "stride_of",
+    "tail", "whole_chain", "with_extra",
 ]  # fmt: skip
 
 SLOTS = len(os.sched_getaffinity(0))

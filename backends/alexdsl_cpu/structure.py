@@ -10,7 +10,7 @@ from alexdsl.ir.kernels import kernel
 from alexdsl.ir.protocol import Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cpu.dialect import F1
-from alexdsl_cpu.offer import Call, Offer, physical, place_of, retyped
+from alexdsl_cpu.offer import Call, Offer, physical, place_of, retyped, starts, stride_of
 
 BLOCK = 4096
 
@@ -83,18 +83,10 @@ class Structure(Offer):
             return [converted(names[0], y, operands[0], results[0])]
         axis = op.attrs["axis"]
         if op.kind == "slice":
-            start = op.attrs["start"] * inner(operands[0], axis)
+            start = op.attrs["start"] * stride_of(operands[0], axis)
             return [moved(names[0], y, operands[0], results[0], axis, taken=start)]
-        calls, at = [], 0
-        for name, type in zip(names, operands, strict=True):
-            calls.append(moved(name, y, type, results[0], axis, put=at))
-            at += type.shape[axis] * inner(type, axis)
-        return calls
-
-
-def inner(type: TensorType, axis: int) -> int:
-    """Numbers that one step along a logical axis skips."""
-    return prod(physical(type)[place_of(type, axis) + 1 :])
+        placed = zip(names, operands, starts(operands, axis), strict=True)
+        return [moved(name, y, part, results[0], axis, put=at) for name, part, at in placed]
 
 
 def moved(

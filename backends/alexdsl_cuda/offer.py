@@ -8,7 +8,7 @@ from typing import TypeAlias
 from alexdsl.ir import offers
 from alexdsl.ir.graph import Op
 from alexdsl.ir.kernels import KernelFunction, Scalar
-from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of
+from alexdsl.ir.layouts import FILTERS, MAPS, physical, place_of, rows_of, starts, stride_of
 from alexdsl.ir.offers import (
     Args,
     Constants,
@@ -26,8 +26,8 @@ from alexdsl_cuda.dialect import CUDA
 
 __all__ = [
     "FILTERS", "MAPS", "MOST_ELEMENTS", "THREADS", "Args", "Call", "Constants", "Offer", "blocks", "extras",
-    "head_attrs", "is_tail", "physical", "place_of", "retyped", "rows_of", "scalars", "tail", "whole_chain",
-    "with_extra",
+    "head_attrs", "is_tail", "physical", "place_of", "retyped", "rows_of", "scalars", "starts", "stride_of",
+    "tail", "whole_chain", "with_extra",
 ]  # fmt: skip
 
 THREADS = 256

@@ -11,7 +11,7 @@ from alexdsl.ir.protocol import Types
 from alexdsl.ir.types import TensorType
 from alexdsl_cuda.add import SAME, sum_calls
 from alexdsl_cuda.dialect import CUDA, F1, cuda, float32, uint32
-from alexdsl_cuda.offer import Call, Offer, physical, place_of, retyped
+from alexdsl_cuda.offer import Call, Offer, physical, place_of, retyped, starts, stride_of
 from alexdsl_cuda.quads import flat, read, size_of, thread, write
 from alexdsl_cuda.transpose import converted
 
@@ -66,18 +66,10 @@ class Structure(Offer):
             return [converted(names[0], y, operands[0], results[0])]
         axis = op.attrs["axis"]
         if op.kind == "slice":
-            start = op.attrs["start"] * inner(operands[0], axis)
+            start = op.attrs["start"] * stride_of(operands[0], axis)
             return [moved(names[0], y, operands[0], results[0], axis, taken=start)]
-        calls, at = [], 0
-        for name, type in zip(names, operands, strict=True):
-            calls.append(moved(name, y, type, results[0], axis, put=at))
-            at += type.shape[axis] * inner(type, axis)
-        return calls
-
-
-def inner(type: TensorType, axis: int) -> int:
-    """Numbers that one step along a logical axis skips."""
-    return prod(physical(type)[place_of(type, axis) + 1 :])
+        placed = zip(names, operands, starts(operands, axis), strict=True)
+        return [moved(name, y, part, results[0], axis, put=at) for name, part, at in placed]
 
 
 def moved(
