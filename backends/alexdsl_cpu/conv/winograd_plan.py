@@ -16,16 +16,16 @@ UNITS, LEAST = 16, 24
 """Blocks of tiles for workers to have something to do, but of so many tiles that reading the filters is worth it."""
 CHUNK = 1 << 22
 """float32 numbers of the points that a weight gradient holds at once (16 MiB)."""
-MANY, STAGE = 1 << 21, 1 << 23
-"""float32 numbers of transformed filters beyond which every block of tiles would read them anew from memory (8 MiB), so
-that products are made point by point instead; and of the points that are held at once then (32 MiB)."""
+MANY, STAGE = 5 << 19, 1 << 23
+"""float32 numbers of transformed filters beyond which every block of tiles would read them anew from memory (10 MiB),
+so that products are made point by point instead; and of the points that are held at once then (32 MiB)."""
 DEPTHS = 2 * LANES
 """Depth of a unit of work of the filters' transform."""
 TILES = 4
 """Tiles of a unit of work where tiles are only transformed."""
-RATE, TILES_RATE, FILTERS_RATE, BYTES = 75e9, 1.5e9, 0.8e9, 25e9
-"""Of one core, for the cost: multiply-adds of products, numbers of tiles and of filters transformed, and bytes of
-filters read again by every block of tiles, in a second."""
+RATE, TILES_RATE, FILTERS_RATE, BYTES, MEMORY = 75e9, 1.5e9, 0.8e9, 25e9, 15e9
+"""Of one core, for the cost: multiply-adds of products, numbers of tiles and of filters transformed, bytes of filters
+read again by every block of tiles, and bytes of points that wait in memory for their stage, in a second."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,9 @@ class Plan:
         multiply_adds = tiles * self.points * self.deep * self.broad
         transformed, filters = self.points * tiles * (self.deep + self.broad), self.points * self.deep * self.broad
         read = 4 * filters * -(-tiles // (self.stage if self.staged else self.block))
-        return groups * (multiply_adds / RATE + transformed / TILES_RATE + filters / FILTERS_RATE + read / BYTES)
+        moved = 2 * 4 * transformed if self.staged else 0
+        work = multiply_adds / RATE + transformed / TILES_RATE + filters / FILTERS_RATE
+        return groups * (work + read / BYTES + moved / MEMORY)
 
 
 def up(count: int, unit: int) -> int:
