@@ -54,7 +54,7 @@ def write(kind: str, name: str, arrays: Mapping[str, NDArray[np.float64]]) -> No
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
-                named: dict[str, Any] = dict(arrays)
+                named: dict[str, Any] = dict(arrays)  # for mypy, which takes any name for that of an option
                 np.savez(file, **named)
             os.replace(temporary, folder / f"{name}.npz")  # readers see the old file or the new one, never a part
         except BaseException:

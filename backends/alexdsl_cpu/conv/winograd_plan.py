@@ -117,23 +117,24 @@ class Plan:
         return padded(self.points * (self.block * (self.deep + self.wide) + 2 * LANES) + self.scratch)
 
     @property
-    def tiles(self) -> int:
-        """Tiles that workers have time for meanwhile: of two who take blocks in turn, twice those of the later one."""
+    def load(self) -> int:
+        """Tiles of all groups, as two workers who take blocks in turn have them: twice those of whom ends later."""
+        tiles = self.shape.groups * self.sheet.tiles
         if self.shape.head == "conv_weight_grad" or self.staged:
-            return self.sheet.tiles
-        turns, rest = divmod(self.sheet.tiles, 2 * self.block)
+            return tiles
+        turns, rest = divmod(tiles, 2 * self.block)
         return 2 * (turns * self.block + min(rest, self.block))
 
     @property
     def cost(self) -> float:
         """Seconds of one core."""
-        tiles, groups = self.tiles, self.shape.groups
-        multiply_adds = tiles * self.points * self.deep * self.broad
-        transformed, filters = self.points * tiles * (self.deep + self.broad), self.points * self.deep * self.broad
+        filters = self.shape.groups * self.points * self.deep * self.broad
+        multiply_adds = self.load * self.points * self.deep * self.broad
+        transformed = self.load * self.points * (self.deep + self.broad)
         read = 4 * filters * -(-self.sheet.tiles // (self.stage if self.staged else self.block))
         moved = 2 * 4 * transformed if self.staged else 0
         work = multiply_adds / RATE + transformed / TILES_RATE + filters / FILTERS_RATE
-        return groups * (work + read / BYTES + moved / MEMORY)
+        return work + read / BYTES + moved / MEMORY
 
 
 def up(count: int, unit: int) -> int:
